@@ -1,0 +1,24 @@
+"""Eight simulated devices, strict jax, and the folder of real files when there is one."""
+
+import os
+from pathlib import Path
+
+# Before jax is imported anywhere; two cores need long waits in collectives that eight devices share.
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8 "
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600 --xla_cpu_collective_call_warn_stuck_timeout_seconds=300"
+)
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real files; tests that need it skip where it is absent, and say so."""
+    folder = os.environ.get("XLMR_FLAX_REAL_DATA")
+    if not folder:
+        pytest.skip("XLMR_FLAX_REAL_DATA is not set: no real files to read")
+    return Path(folder).resolve()

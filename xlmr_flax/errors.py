@@ -1,0 +1,24 @@
+"""The errors that the command line shows as one sentence, and the exit code of each."""
+
+
+class InputError(ValueError):
+    """Something the user wrote is wrong: a config, a data file, weights, an argument. Never rerun unchanged."""
+
+    exit_code = 2
+
+
+class TrainingError(RuntimeError):
+    """Training could not go on: a non-finite loss, or no checkpoint that is whole."""
+
+    exit_code = 3
+
+
+class Interrupted(RuntimeError):
+    """Stopped from outside, with everything saved: run the same command again."""
+
+    exit_code = 75
+
+
+def listed(problems: list[str]) -> InputError:
+    """One error out of all problems found together, one line each."""
+    return InputError(problems[0] if len(problems) == 1 else "\n".join(f"- {problem}" for problem in problems))

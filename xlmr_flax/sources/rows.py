@@ -1,0 +1,72 @@
+"""What the readers give: one row of a data set, whatever file it came from.
+
+`id` is unique in its file. `group` is what a slice of a split never parts: an article, or else the row itself.
+"""
+
+from typing import NamedTuple
+
+
+class Classified(NamedTuple):
+    """A text or a pair of texts with a label word; None where the file has no labels."""
+
+    id: str
+    group: str
+    text: str
+    pair: str | None
+    label: str | None
+
+
+class Choices(NamedTuple):
+    """A prompt with several continuations, of which `label` counts the right one from 0."""
+
+    id: str
+    group: str
+    prompt: str
+    options: tuple[str, ...]
+    label: int | None
+
+
+class Tagged(NamedTuple):
+    """A sentence in words, with a tag for each; None where the file has no tags."""
+
+    id: str
+    group: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+
+
+class Answer(NamedTuple):
+    """An answer and where it starts in its context, in code points."""
+
+    text: str
+    start: int
+
+
+class Question(NamedTuple):
+    """A question about a context; `group` is the article that the context comes from."""
+
+    id: str
+    group: str
+    context: str
+    question: str
+    answers: tuple[Answer, ...]
+
+
+class Aligned(NamedTuple):
+    """A sentence in another language and its English translation."""
+
+    id: str
+    group: str
+    source: str
+    target: str
+
+
+class Text(NamedTuple):
+    """A line of plain text."""
+
+    id: str
+    group: str
+    text: str
+
+
+Row = Classified | Choices | Tagged | Question | Aligned | Text
