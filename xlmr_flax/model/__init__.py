@@ -1,0 +1,1 @@
+"""The XLM-R encoder, its heads, and Hugging Face weights in and out."""

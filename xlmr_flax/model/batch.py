@@ -1,0 +1,80 @@
+"""What a step eats and what a loss gives: host and device agree on these bundles and on nothing else.
+
+Letters as in encoder.py; S is 1 unless rows are packed.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+IGNORED = -100  # the label of a position that has none, as everywhere in PyTorch's world
+
+
+class Tokens(NamedTuple):
+    """Rows of tokens; several units (encoded sequences) may share a row, and none sees another.
+
+    A unit's number counts within the whole step, over all rows, hosts and micro-batches, and is -1 on padding.
+    Positions are 0, 1, 2 … within the unit.
+    """
+
+    ids_BL: jax.Array  # int32
+    unit_BL: jax.Array  # int32
+    position_BL: jax.Array  # int32
+
+
+class SequenceTarget(NamedTuple):
+    """One class for each unit; `first` is where in its row its <s> stands, `weight` 0.0 where there is no unit."""
+
+    first_BS: jax.Array
+    label_BS: jax.Array
+    weight_BS: jax.Array
+
+
+class ChoiceTarget(NamedTuple):
+    """One right option for each example, whose units are consecutive entries of the flattened (B · S)."""
+
+    first_BS: jax.Array
+    label_E: jax.Array
+    weight_E: jax.Array
+
+
+class TokenTarget(NamedTuple):
+    """A tag for each token that carries one, IGNORED elsewhere."""
+
+    label_BL: jax.Array
+
+
+class SpanTarget(NamedTuple):
+    """Positions in the row where each unit's answer starts and ends; the null answer is `first` twice."""
+
+    first_BS: jax.Array
+    start_BS: jax.Array
+    end_BS: jax.Array
+    weight_BS: jax.Array
+
+
+class MaskedTarget(NamedTuple):
+    """Positions in the row whose word is to be guessed, filled up with 0, and the words, filled up with IGNORED."""
+
+    masked_BG: jax.Array
+    label_BG: jax.Array
+
+
+Target = SequenceTarget | ChoiceTarget | TokenTarget | SpanTarget | MaskedTarget
+
+
+class Batch(NamedTuple):
+    """One step's rows; the sentence embedding has no target."""
+
+    tokens: Tokens
+    target: Target | None
+
+
+class Tally(NamedTuple):
+    """A mean that has not been divided yet. Tallies add; means do not."""
+
+    total: jax.Array
+    count: jax.Array
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.total + other.total, self.count + other.count)

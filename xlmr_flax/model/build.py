@@ -1,0 +1,128 @@
+"""Encoder and head as pure functions of a plain nested dict of arrays: {"encoder": …, "head": …}."""
+
+import dataclasses
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.errors import InputError
+from xlmr_flax.model.batch import Batch, Tally, Target, Tokens
+from xlmr_flax.model.dropout import Noise
+from xlmr_flax.model.encoder import Embeddings, Encoder, Layer, Place, Tree
+from xlmr_flax.model.heads import HEADS, HeadSpec, Pooling, SpanLogits, pool
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What a phase computes, as pure functions of arguments; `noise` is a step's uint32 word, None for no dropout."""
+
+    arch: Architecture
+    spec: HeadSpec
+    dtype: Any
+    encoder: Encoder
+    head: nnx.GraphDef | None  # None: the embedding, which has no parameters
+
+    def init_params(self, key: jax.Array) -> Tree:
+        """Fresh float32 parameters; each part's key comes from its name, so the encoder is the same under any head."""
+        return {"encoder": self.init_encoder(key), "head": self.init_head(key)}
+
+    def init_encoder(self, key: jax.Array) -> Tree:
+        """Fresh embeddings and layers, stacked along a leading axis."""
+        layer_keys = jax.random.split(_named(key, "layers"), self.arch.num_hidden_layers)
+        return {
+            "embeddings": _params(Embeddings(self.arch, self.dtype, nnx.Rngs(_named(key, "embeddings")))),
+            "layers": jax.vmap(lambda each: _params(Layer(self.arch, self.dtype, nnx.Rngs(each))))(layer_keys),
+        }
+
+    def init_head(self, key: jax.Array) -> Tree:
+        """Fresh parameters of the head."""
+        if self.spec.kind not in HEADS:
+            return {}
+        return _params(HEADS[self.spec.kind](self.spec, self.arch, self.dtype, nnx.Rngs(_named(key, "head"))))
+
+    def apply(
+        self, params: Tree, tokens: Tokens, target: Target | None, noise: jax.Array | None
+    ) -> jax.Array | SpanLogits:
+        """The head's logits in float32; of the target only positions are read, never labels."""
+        noises = _noise(noise, tokens)
+        embeddings = self._embeddings(params)
+        x_BLD = self.encoder.embed(embeddings, tokens, noises)
+        x_BLD, _ = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noises, keep=lambda x_BLD: None)
+        return self._head(params)(x_BLD, embeddings["words"], tokens, target, noises)
+
+    def loss(self, params: Tree, batch: Batch, noise: jax.Array | None) -> Tally:
+        """The sum of the loss and what to divide it by."""
+        logits = self.apply(params, batch.tokens, batch.target, noise)
+        return HEADS[self.spec.kind].loss(logits, batch.target)
+
+    def hidden_states(self, params: Tree, tokens: Tokens) -> jax.Array:
+        """The embeddings' output and every layer's, stacked in front of BLD."""
+        return self._every_layer(params, tokens, lambda x_BLD: x_BLD)
+
+    def embeddings(self, params: Tree, tokens: Tokens, pooling: Pooling, layers: tuple[int, ...]) -> jax.Array:
+        """Float32 vectors (layer, B, D) of rows that hold one unit each, from one pass that keeps only vectors.
+
+        Layer 0 is the embeddings' output, layer n the n-th layer's.
+        """
+        last = self.arch.num_hidden_layers
+        if outside := [layer for layer in layers if not 0 <= layer <= last]:
+            raise InputError(
+                f"layers {outside} do not exist: this encoder has 0 (its embeddings) to {last}; name some of these"
+            )
+        pooled = self._every_layer(params, tokens, lambda x_BLD: pool(x_BLD, tokens, pooling))
+        return pooled[jnp.array(layers)]
+
+    def _every_layer(self, params: Tree, tokens: Tokens, keep: Any) -> jax.Array:
+        x_BLD = self.encoder.embed(self._embeddings(params), tokens, None)
+        _, kept = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, None, keep=keep)
+        return jnp.concatenate([keep(x_BLD)[None], kept])
+
+    def _embeddings(self, params: Tree) -> Tree:
+        placed = self.encoder.place.weights({"encoder": {"embeddings": params["encoder"]["embeddings"]}})
+        return placed["encoder"]["embeddings"]
+
+    def _head(self, params: Tree) -> nnx.Module:
+        if self.head is None:
+            raise InputError("a sentence embedding has no logits and no loss; ask for embeddings(…)")
+        return nnx.merge(self.head, self.encoder.place.weights({"head": params["head"]})["head"])
+
+
+def build(arch: Architecture, spec: HeadSpec, dtype: Any, *, remat: bool = False, place: Place | None = None) -> Model:
+    """The model that computes in `dtype` ("bfloat16" or "float32"); allocates nothing.
+
+    `remat` computes each layer again in the backward pass instead of keeping what it needs.
+    """
+    dtype, key = jnp.dtype(dtype), jax.random.key(0)
+    head = HEADS.get(spec.kind)
+    return Model(
+        arch=arch,
+        spec=spec,
+        dtype=dtype,
+        encoder=Encoder(
+            embeddings=_definition(lambda: Embeddings(arch, dtype, nnx.Rngs(key))),
+            layer=_definition(lambda: Layer(arch, dtype, nnx.Rngs(key))),
+            place=place or Place(),
+            remat=remat,
+        ),
+        head=head and _definition(lambda: head(spec, arch, dtype, nnx.Rngs(key))),
+    )
+
+
+def _definition(make: Any) -> nnx.GraphDef:
+    return nnx.split(nnx.eval_shape(make))[0]
+
+
+def _params(module: nnx.Module) -> Tree:
+    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+
+
+def _named(key: jax.Array, name: str) -> jax.Array:
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def _noise(word: jax.Array | None, tokens: Tokens) -> Noise | None:
+    return None if word is None else Noise(word, tokens.unit_BL, tokens.position_BL)

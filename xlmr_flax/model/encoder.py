@@ -1,0 +1,193 @@
+"""The XLM-R encoder.
+
+Shapes are written as suffixes, the same in every file of this room:
+    B rows · L query position · M key position · D model width · H heads · K width per head · F feed-forward width
+    V vocabulary · C classes or tags · N choices · S units per row · E examples of N units · G masked positions per row
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.model.batch import Tokens
+from xlmr_flax.model.dropout import Noise, Site, drop_channels, drop_probabilities
+
+Tree = dict[str, Any]
+
+NEVER = -1e30  # a logit that softmax turns into an exact 0.0, and that stays finite where everything is masked
+ROWS_MULTIPLE = 128  # the word table is padded to this, so that it divides over any mesh and fills a TPU's lanes
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+
+
+class Place(NamedTuple):
+    """How arrays are laid out as they are used; the identity says nothing and needs no mesh.
+
+    `weights` gets parts of the parameters under their whole paths; a layer comes alone, without the stacked axis.
+    """
+
+    weights: Callable[[Tree], Tree] = lambda tree: tree
+    activations: Callable[[jax.Array], jax.Array] = lambda x_BLD: x_BLD
+
+
+class Project(nnx.Module):
+    """x · kernel + bias, in the letters of an einsum."""
+
+    def __init__(
+        self,
+        letters: str,
+        kernel: tuple[int, ...],
+        bias: tuple[int, ...],
+        arch: Architecture,
+        dtype: Any,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.letters, self.dtype = letters, dtype
+        self.kernel = nnx.Param(arch.initializer_range * jax.random.normal(rngs.params(), kernel))
+        self.bias = nnx.Param(jnp.zeros(bias))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = multiply(self.letters, x, self.kernel[...], self.dtype)
+        return y + jnp.expand_dims(self.bias[...].astype(self.dtype), range(y.ndim - self.bias.ndim))
+
+
+class Norm(nnx.Module):
+    """LayerNorm with statistics in float32."""
+
+    def __init__(self, arch: Architecture, dtype: Any) -> None:
+        self.eps, self.dtype = arch.layer_norm_eps, dtype
+        self.scale = nnx.Param(jnp.ones(arch.hidden_size))  # D
+        self.bias = nnx.Param(jnp.zeros(arch.hidden_size))  # D
+
+    def __call__(self, x_BLD: jax.Array) -> jax.Array:
+        x_BLD = x_BLD.astype(jnp.float32)
+        centred_BLD = x_BLD - x_BLD.mean(-1, keepdims=True)
+        variance_BL1 = (centred_BLD**2).mean(-1, keepdims=True)
+        y_BLD = centred_BLD * jax.lax.rsqrt(variance_BL1 + self.eps)
+        return (y_BLD * self.scale[...][None, None] + self.bias[...][None, None]).astype(self.dtype)
+
+
+class Embeddings(nnx.Module):
+    """Word + position + token type; XLM-R has one type of token, and where a table has more the first is used."""
+
+    def __init__(self, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.pad, self.rate = arch.pad_token_id, arch.hidden_dropout_prob
+        width, spread = arch.hidden_size, arch.initializer_range
+        row_V1 = jnp.arange(padded_rows(arch.vocab_size))[:, None]
+        words_VD = spread * jax.random.normal(rngs.params(), (row_V1.shape[0], width))
+        self.words = nnx.Param(jnp.where((row_V1 == self.pad) | (row_V1 >= arch.vocab_size), 0, words_VD))  # VD
+        positions_PD = spread * jax.random.normal(rngs.params(), (arch.max_position_embeddings, width))
+        self.positions = nnx.Param(positions_PD.at[self.pad].set(0))  # PD
+        self.types = nnx.Param(spread * jax.random.normal(rngs.params(), (arch.type_vocab_size, width)))  # TD
+        self.norm = Norm(arch, dtype)
+
+    def __call__(self, tokens: Tokens, noise: Noise | None) -> jax.Array:
+        # XLM-R counts positions from pad + 1 = 2 and gives padding position 1. Counting from 0 loads without complaint
+        # and is wrong for every token.
+        position_BL = jnp.where(tokens.unit_BL >= 0, tokens.position_BL + self.pad + 1, self.pad)
+        words_BLD = jnp.take(self.words[...], tokens.ids_BL, axis=0).astype(jnp.float32)
+        positions_BLD = jnp.take(self.positions[...], position_BL, axis=0).astype(jnp.float32)
+        x_BLD = words_BLD + self.types[...][0][None, None].astype(jnp.float32) + positions_BLD
+        return drop_channels(self.norm(x_BLD), noise, self.rate, site=Site.EMBEDDINGS)
+
+
+class Attention(nnx.Module):
+    """Self-attention within units, with its residual and norm."""
+
+    def __init__(self, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.rate, self.probability_rate = arch.hidden_dropout_prob, arch.attention_probs_dropout_prob
+        self.dtype = dtype
+        D, H = arch.hidden_size, arch.num_attention_heads
+        K = D // H
+        self.query = Project("BLD,DHK->BLHK", (D, H, K), (H, K), arch, dtype, rngs)
+        self.key = Project("BLD,DHK->BLHK", (D, H, K), (H, K), arch, dtype, rngs)
+        self.value = Project("BLD,DHK->BLHK", (D, H, K), (H, K), arch, dtype, rngs)
+        self.out = Project("BLHK,HKD->BLD", (H, K, D), (D,), arch, dtype, rngs)
+        self.norm = Norm(arch, dtype)
+
+    def __call__(self, x_BLD: jax.Array, mask_BLM: jax.Array, noise: Noise | None, layer: jax.Array) -> jax.Array:
+        q_BLHK, k_BMHK, v_BMHK = self.query(x_BLD), self.key(x_BLD), self.value(x_BLD)
+        scores_BHLM = multiply("BLHK,BMHK->BHLM", q_BLHK, k_BMHK, self.dtype) * q_BLHK.shape[-1] ** -0.5
+        scores_BHLM = jnp.where(mask_BLM[:, None], scores_BHLM.astype(jnp.float32), NEVER)
+        probs_BHLM = jax.nn.softmax(scores_BHLM).astype(self.dtype)
+        probs_BHLM = drop_probabilities(probs_BHLM, noise, self.probability_rate, layer=layer)
+        mixed_BLHK = multiply("BHLM,BMHK->BLHK", probs_BHLM, v_BMHK, self.dtype)
+        y_BLD = drop_channels(self.out(mixed_BLHK), noise, self.rate, site=Site.ATTENTION, layer=layer)
+        return self.norm(x_BLD + y_BLD)
+
+
+class FeedForward(nnx.Module):
+    """Two projections with an activation between, with residual and norm."""
+
+    def __init__(self, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.rate, self.activation = arch.hidden_dropout_prob, arch.hidden_act
+        D, F = arch.hidden_size, arch.intermediate_size
+        self.up = Project("BLD,DF->BLF", (D, F), (F,), arch, dtype, rngs)
+        self.down = Project("BLF,FD->BLD", (F, D), (D,), arch, dtype, rngs)
+        self.norm = Norm(arch, dtype)
+
+    def __call__(self, x_BLD: jax.Array, noise: Noise | None, layer: jax.Array) -> jax.Array:
+        y_BLD = self.down(ACTIVATIONS[self.activation](self.up(x_BLD)))
+        return self.norm(x_BLD + drop_channels(y_BLD, noise, self.rate, site=Site.FEED_FORWARD, layer=layer))
+
+
+class Layer(nnx.Module):
+    """One of the encoder's layers."""
+
+    def __init__(self, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.attention = Attention(arch, dtype, rngs)
+        self.feed_forward = FeedForward(arch, dtype, rngs)
+
+    def __call__(self, x_BLD: jax.Array, mask_BLM: jax.Array, noise: Noise | None, layer: jax.Array) -> jax.Array:
+        return self.feed_forward(self.attention(x_BLD, mask_BLM, noise, layer), noise, layer)
+
+
+class Encoder(NamedTuple):
+    """The static half of an encoder: definitions that run on arrays given from outside."""
+
+    embeddings: nnx.GraphDef
+    layer: nnx.GraphDef
+    place: Place
+    remat: bool
+
+    def embed(self, params: Tree, tokens: Tokens, noise: Noise | None) -> jax.Array:
+        """The input of the first layer; `params` are the embeddings', already placed."""
+        return self.place.activations(nnx.merge(self.embeddings, params)(tokens, noise))
+
+    def run(
+        self, layers: Tree, x_BLD: jax.Array, tokens: Tokens, noise: Noise | None, *, keep: Callable[[jax.Array], Any]
+    ) -> tuple[jax.Array, Any]:
+        """The last layer's output, and `keep` of every layer's output, stacked."""
+        unit_BL = tokens.unit_BL
+        mask_BLM = (unit_BL[:, :, None] == unit_BL[:, None, :]) & (unit_BL >= 0)[:, None, :]
+
+        def body(x_BLD: jax.Array, numbered: tuple[jax.Array, Tree]) -> tuple[jax.Array, Any]:
+            number, layer = numbered
+            placed = self.place.weights({"encoder": {"layers": layer}})["encoder"]["layers"]
+            x_BLD = self.place.activations(nnx.merge(self.layer, placed)(x_BLD, mask_BLM, noise, number))
+            return x_BLD, keep(x_BLD)
+
+        count = jax.tree.leaves(layers)[0].shape[0]
+        # A scan keeps its two passes apart by itself; checkpoint's own barrier would only cost time.
+        step = jax.checkpoint(body, prevent_cse=False) if self.remat else body
+        return jax.lax.scan(step, x_BLD, (jnp.arange(count), layers))
+
+
+def multiply(letters: str, a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
+    """An einsum in the compute type; float32 means float32, which on a TPU has to be asked for."""
+    precision = jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+    return jnp.einsum(letters, a.astype(dtype), b.astype(dtype), precision=precision)
+
+
+def padded_rows(vocab_size: int) -> int:
+    """Rows of the word table as we keep it."""
+    return -(-vocab_size // ROWS_MULTIPLE) * ROWS_MULTIPLE

@@ -1,0 +1,218 @@
+"""What stands on the encoder: a head for each kind of task, its logits and its loss.
+
+A head is called with (x_BLD, words_VD, tokens, target, noise) and gives float32 logits; its loss is a Tally of sums.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.errors import InputError
+from xlmr_flax.model.batch import (
+    IGNORED,
+    ChoiceTarget,
+    MaskedTarget,
+    SequenceTarget,
+    SpanTarget,
+    Tally,
+    Tokens,
+    TokenTarget,
+)
+from xlmr_flax.model.dropout import Noise, Site, drop_channels
+from xlmr_flax.model.encoder import ACTIVATIONS, NEVER, Norm, Project, multiply, padded_rows
+
+Kind = Literal["sequence", "choice", "token", "span", "mlm", "embedding"]
+Pooling = Literal["mean", "first"]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSpec:
+    """Which head, and its number of classes, options or tags; 0 for span, mlm and embedding, whose size is given."""
+
+    kind: Kind
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise InputError(f"head kind {self.kind!r} does not exist; there are {', '.join(get_args(Kind))}")
+        sized = self.kind in ("sequence", "choice", "token")
+        if sized and self.size < 2:
+            raise InputError(
+                f"a {self.kind} head of size {self.size} decides nothing; give at least 2 labels or options"
+            )
+        if not sized and self.size:
+            raise InputError(
+                f"a {self.kind} head has no number of labels, but size={self.size} was given; leave it out"
+            )
+
+
+class SequenceHead(nnx.Module):
+    """A class for each unit, from its <s>: dropout, dense, tanh, dropout, out."""
+
+    def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.rate = classifier_rate(arch)
+        D, C = arch.hidden_size, spec.size
+        self.dense = Project("BSD,DE->BSE", (D, D), (D,), arch, dtype, rngs)
+        self.out = Project("BSD,DC->BSC", (D, C), (C,), arch, dtype, rngs)
+
+    def __call__(
+        self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: SequenceTarget, noise: Noise | None
+    ) -> jax.Array:
+        noise = _of_units(noise, target.first_BS)
+        x_BSD = drop_channels(_at(x_BLD, target.first_BS), noise, self.rate, site=Site.HEAD)
+        x_BSD = drop_channels(jnp.tanh(self.dense(x_BSD)), noise, self.rate, site=Site.HEAD_INNER)
+        return self.out(x_BSD).astype(jnp.float32)
+
+    @staticmethod
+    def loss(logits_BSC: jax.Array, target: SequenceTarget) -> Tally:
+        return _tally(cross_entropy(logits_BSC, target.label_BS), target.weight_BS)
+
+
+class ChoiceHead(nnx.Module):
+    """A score for each option, from its <s> through the pooler; the options of an example compete."""
+
+    def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.options, self.rate = spec.size, arch.hidden_dropout_prob
+        D = arch.hidden_size
+        self.pooler = Project("BSD,DE->BSE", (D, D), (D,), arch, dtype, rngs)
+        self.out = Project("BSD,DC->BSC", (D, 1), (1,), arch, dtype, rngs)
+
+    def __call__(
+        self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: ChoiceTarget, noise: Noise | None
+    ) -> jax.Array:
+        pooled_BSD = jnp.tanh(self.pooler(_at(x_BLD, target.first_BS)))
+        pooled_BSD = drop_channels(pooled_BSD, _of_units(noise, target.first_BS), self.rate, site=Site.HEAD)
+        return self.out(pooled_BSD).astype(jnp.float32).reshape(-1, self.options)
+
+    @staticmethod
+    def loss(logits_EN: jax.Array, target: ChoiceTarget) -> Tally:
+        return _tally(cross_entropy(logits_EN, target.label_E), target.weight_E)
+
+
+class TokenHead(nnx.Module):
+    """A tag for each token."""
+
+    def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.rate = classifier_rate(arch)
+        self.out = Project("BLD,DC->BLC", (arch.hidden_size, spec.size), (spec.size,), arch, dtype, rngs)
+
+    def __call__(
+        self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: TokenTarget | None, noise: Noise | None
+    ) -> jax.Array:
+        return self.out(drop_channels(x_BLD, noise, self.rate, site=Site.HEAD)).astype(jnp.float32)
+
+    @staticmethod
+    def loss(logits_BLC: jax.Array, target: TokenTarget) -> Tally:
+        return _labelled(logits_BLC, target.label_BL)
+
+
+class SpanLogits(NamedTuple):
+    """Scores of every position of a row as the start and the end of each unit's answer; NEVER outside the unit."""
+
+    start_BSL: jax.Array
+    end_BSL: jax.Array
+
+
+class SpanHead(nnx.Module):
+    """Where an answer starts and ends; <s> stands for no answer."""
+
+    def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.out = Project("BLD,DC->BLC", (arch.hidden_size, 2), (2,), arch, dtype, rngs)
+
+    def __call__(
+        self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: SpanTarget, noise: Noise | None
+    ) -> SpanLogits:
+        logits_BLC = self.out(x_BLD).astype(jnp.float32)
+        unit_BS = jnp.take_along_axis(tokens.unit_BL, target.first_BS, axis=1)
+        own_BSL = unit_BS[:, :, None] == tokens.unit_BL[:, None, :]
+        return SpanLogits(*(jnp.where(own_BSL, logits_BLC[:, None, :, side], NEVER) for side in (0, 1)))
+
+    @staticmethod
+    def loss(logits: SpanLogits, target: SpanTarget) -> Tally:
+        start_BS = cross_entropy(logits.start_BSL, target.start_BS)
+        end_BS = cross_entropy(logits.end_BSL, target.end_BS)
+        return _tally((start_BS + end_BS) / 2, target.weight_BS)
+
+
+class MaskedHead(nnx.Module):
+    """The words at masked positions, decoded with the word table itself; no other position meets the vocabulary."""
+
+    def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.vocab_size, self.dtype = arch.vocab_size, dtype
+        D = arch.hidden_size
+        self.dense = Project("BGD,DE->BGE", (D, D), (D,), arch, dtype, rngs)
+        self.norm = Norm(arch, dtype)
+        self.bias = nnx.Param(jnp.zeros(padded_rows(arch.vocab_size)))  # V
+
+    def __call__(
+        self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: MaskedTarget, noise: Noise | None
+    ) -> jax.Array:
+        # transformers has erf-gelu here whatever hidden_act says
+        x_BGD = self.norm(ACTIVATIONS["gelu"](self.dense(_at(x_BLD, target.masked_BG))))
+        logits_BGV = multiply("BGD,VD->BGV", x_BGD, words_VD, self.dtype).astype(jnp.float32)
+        logits_BGV = logits_BGV + self.bias[...][None, None].astype(jnp.float32)
+        real_V = jnp.arange(logits_BGV.shape[-1]) < self.vocab_size
+        return jnp.where(real_V[None, None], logits_BGV, NEVER)
+
+    @staticmethod
+    def loss(logits_BGV: jax.Array, target: MaskedTarget) -> Tally:
+        return _labelled(logits_BGV, target.label_BG)
+
+
+HEADS: dict[str, type[nnx.Module]] = {
+    "sequence": SequenceHead,
+    "choice": ChoiceHead,
+    "token": TokenHead,
+    "span": SpanHead,
+    "mlm": MaskedHead,
+}  # the embedding has no parameters: it is `pool`
+
+
+def pool(x_BLD: jax.Array, tokens: Tokens, pooling: Pooling) -> jax.Array:
+    """A float32 vector for each row, which must hold one unit; a row without one gets zeros.
+
+    "mean" counts <s> and </s> too, as XTREME's retrieval does.
+    """
+    x_BLD, real_BL = x_BLD.astype(jnp.float32), tokens.unit_BL >= 0
+    if pooling == "first":
+        real_BL = real_BL & (tokens.position_BL == 0)
+    total_BD = jnp.where(real_BL[..., None], x_BLD, 0).sum(1)
+    return total_BD / jnp.maximum(real_BL.sum(1), 1)[:, None]
+
+
+def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """-log p of the label, over the last axis."""
+    # Picked by comparison and not by index: where the vocabulary is sharded an index would gather all logits.
+    chosen = jax.lax.broadcasted_iota(label.dtype, logits.shape, logits.ndim - 1) == label[..., None]
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.where(chosen, logits, 0).sum(-1)
+
+
+def classifier_rate(arch: Architecture) -> float:
+    """The dropout of the sequence and token heads."""
+    return arch.hidden_dropout_prob if arch.classifier_dropout is None else arch.classifier_dropout
+
+
+def _labelled(logits: jax.Array, label: jax.Array) -> Tally:
+    has = label != IGNORED
+    return _tally(cross_entropy(logits, jnp.where(has, label, 0)), has.astype(jnp.float32))
+
+
+def _tally(loss: jax.Array, weight: jax.Array) -> Tally:
+    return Tally((loss * weight).sum(), weight.sum())
+
+
+def _at(x_BLD: jax.Array, position_BS: jax.Array) -> jax.Array:
+    """The vectors at some positions of each row."""
+    return jnp.take_along_axis(x_BLD, position_BS[..., None], axis=1)
+
+
+def _of_units(noise: Noise | None, first_BS: jax.Array) -> Noise | None:
+    """The noise of vectors taken at `first_BS`, so that a unit's mask does not depend on where it stands."""
+    if noise is None:
+        return None
+    unit_BS, position_BS = (jnp.take_along_axis(x, first_BS, axis=1) for x in (noise.unit_BL, noise.position_BL))
+    return Noise(noise.word, unit_BS, position_BS)
