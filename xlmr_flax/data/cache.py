@@ -1,0 +1,120 @@
+"""Keeps encoded rows on disk, so that nothing is tokenised twice.
+
+A folder is published by one rename, with its manifest inside: it is there whole or not at all.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from xlmr_flax.data.encoded import ENCODER_VERSION, Encoded
+
+ARRAYS = ("ids", "start", "example", "label", "where")
+MANIFEST = "manifest.json"
+
+log = logging.getLogger(__name__)
+
+
+class DamagedError(Exception):
+    """A cached folder is not what its manifest says."""
+
+
+def cached(cache: Path, key: Mapping[str, Any], build: Callable[[], Encoded]) -> Encoded:
+    """What `build` gives, from the folder of `key` below `cache` if it is there; arrays are mapped, not read.
+
+    A damaged folder is built again, and a warning says so. Of two processes that build the same, the first is kept.
+    """
+    identity = _identity(key)
+    folder = cache / "encoded" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    if folder.is_dir():
+        try:
+            return _open(folder, identity)
+        except DamagedError as problem:
+            log.warning("%s: the cache is damaged (%s); encoding these rows again", folder, problem)
+    new = _beside(folder, "partial")
+    new.mkdir(parents=True)
+    try:
+        _write(new, identity, build())
+        return _publish(new, folder, identity)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def file_fingerprints(paths: Iterable[Path]) -> dict[str, str]:
+    """The sha256 of each file's content."""
+    return {str(path): _sha256(path) for path in paths}
+
+
+def _identity(key: Mapping[str, Any]) -> str:
+    # The library's version is in, because a corrected normaliser gives other ids from the same files.
+    whole = {"key": key, "encoder": ENCODER_VERSION, "tokenizers": tokenizers.__version__}
+    return json.dumps(whole, sort_keys=True, ensure_ascii=False)
+
+
+def _write(folder: Path, identity: str, encoded: Encoded) -> None:
+    arrays = {}
+    for name in ARRAYS:
+        path = folder / f"{name}.npy"
+        np.save(path, getattr(encoded, name))
+        arrays[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    manifest = {"identity": json.loads(identity), "arrays": arrays, "counts": encoded.counts}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _publish(new: Path, folder: Path, identity: str) -> Encoded:
+    while True:
+        try:
+            new.rename(folder)
+            return _open(folder, identity)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        # Either another process was faster, or what stands there is damaged and goes aside.
+        try:
+            return _open(folder, identity)
+        except DamagedError:
+            aside = _beside(folder, "damaged")
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(folder: Path, why: str) -> Path:
+    return folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.{why}")
+
+
+def _open(folder: Path, identity: str) -> Encoded:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        same = manifest["identity"] == json.loads(identity)
+        arrays, counts = manifest["arrays"], manifest["counts"]
+    except (OSError, ValueError, KeyError) as problem:
+        raise DamagedError(f"{MANIFEST}: {problem}") from problem
+    if not same:
+        raise DamagedError(f"{MANIFEST} is for another key")
+    return Encoded(*(_array(folder / f"{name}.npy", arrays.get(name)) for name in ARRAYS), counts)
+
+
+def _array(path: Path, wanted: Mapping[str, Any] | None) -> np.ndarray:
+    if wanted is None or not path.is_file():
+        raise DamagedError(f"{path.name} is missing")
+    if path.stat().st_size != wanted["bytes"]:
+        raise DamagedError(f"{path.name} has {path.stat().st_size} bytes instead of {wanted['bytes']}")
+    if _sha256(path) != wanted["sha256"]:
+        raise DamagedError(f"{path.name} has other content than was written")
+    return np.load(path, mmap_mode="r")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

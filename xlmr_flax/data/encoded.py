@@ -1,0 +1,66 @@
+"""What all encoders give: rows of one task as units of sub-word ids, end to end."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xlmr_flax.errors import InputError
+
+# Raise this when the same rows come out differently: it is part of every cache's key.
+ENCODER_VERSION = 1
+
+NO_LABEL = -1  # of a whole row
+NO_TOKEN_LABEL = -100
+NOWHERE = -1
+
+SHORTEST = 8
+
+
+class Encoded(NamedTuple):
+    """Rows as units: a unit is one sequence for the encoder, with its special tokens."""
+
+    ids: np.ndarray  # int32, all units end to end
+    start: np.ndarray  # int64, U+1: unit u is ids[start[u]:start[u + 1]]
+    example: np.ndarray  # int32, U: the row that a unit belongs to
+    label: (
+        np.ndarray
+    )  # int32; sequence, choice: per row · token: per id · span: U × 2, first and last token of the answer
+    where: np.ndarray  # int32; token: per id, the word that begins here · span: ids × 2, code points of the context
+    counts: dict[str, int]  # what a report must say
+
+
+EMPTY = np.zeros(0, np.int32)
+
+
+def joined(
+    units: Sequence[np.ndarray],
+    example: Sequence[int],
+    counts: dict[str, int],
+    label: np.ndarray = EMPTY,
+    where: np.ndarray = EMPTY,
+) -> Encoded:
+    """Units end to end, and the counts that every report has."""
+    start = np.zeros(len(units) + 1, np.int64)
+    np.cumsum([len(unit) for unit in units], out=start[1:])
+    counts = {"units": len(units), "tokens": int(start[-1])} | counts
+    return Encoded(flat(units), start, np.array(example, np.int32), label, where, counts)
+
+
+def flat(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts of int32 end to end, none of them being no parts."""
+    return np.concatenate(parts).astype(np.int32, copy=False) if len(parts) else EMPTY
+
+
+def check_length(length: int) -> None:
+    """Refuses a length that leaves hardly a token beside the special ones."""
+    if length < SHORTEST:
+        raise InputError(f"length={length} is too short to encode anything: wanted {SHORTEST} or more")
+
+
+def number_of(labels: Sequence[str], label: str, row: str) -> int:
+    """The class of a label word; `row` says where it was found."""
+    try:
+        return labels.index(label)
+    except ValueError:
+        raise InputError(f"{row}: the label {label!r} is not one of {', '.join(labels)}") from None
