@@ -1,0 +1,159 @@
+"""From a task, a split and a language to the files in the data folder, and to checked rows."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xlmr_flax.errors import InputError
+from xlmr_flax.sources.rows import Choices, Classified, Question, Row, Tagged
+from xlmr_flax.tasks.languages import ISO3
+from xlmr_flax.tasks.splits import Slice, cut, parse
+from xlmr_flax.tasks.task import Files, Task
+
+# Enough to name a language or a variety of one, and nothing that means something in a path or a pattern.
+_LANGUAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def identity(task: Task, spec: str, lang: str) -> dict[str, Any]:
+    """What names these rows in a phase's key: declared, so it needs no file; equal specifications give equal values."""
+    part = declared(task, spec, lang)
+    sources = [
+        {"reader": files.read.__name__, "patterns": list(_placed(files.splits[part.split], lang))}
+        for files in task.files
+        if part.split in files.splits
+    ]
+    return {"task": task.name, "split": str(part), "lang": lang, "sources": sources}
+
+
+def declared(task: Task, spec: str, lang: str) -> Slice:
+    """The parsed specification, of a split that the task has and that comes in this language."""
+    part = parse(spec)
+    if not task.splits:
+        raise InputError(f"{task.name} has no files of its own. {task.source}")
+    if part.split not in task.splits:
+        near = difflib.get_close_matches(part.split, task.splits, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{task.name} has no split {part.split!r}, it has {', '.join(task.splits)}{meant}")
+    if not _LANGUAGE.fullmatch(lang):
+        raise InputError(f"{task.name}: {lang!r} is not a language code; wanted: letters and digits, such as de")
+    everywhere = [pattern for files in task.files for pattern in files.splits.get(part.split, ())]
+    if lang != task.train_lang and not any("{" in pattern for pattern in everywhere):
+        raise InputError(f"{task.name}: the split {part.split!r} comes in {task.train_lang} only, not in {lang}")
+    return part
+
+
+def paths(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[Path]]:
+    """The first source that has this split in this language, and its files in the order in which they are read."""
+    files, calls = _found(task, split, lang, data)
+    return files, [path for call in calls for path in call]
+
+
+def rows(task: Task, spec: str, lang: str, data: Path, *, labels: bool = True) -> list[Row]:
+    """The rows of a split or of a slice of it, each checked against the task's head.
+
+    With `labels` (to train or to score) a row without one is an error; without, rows may have none (to predict).
+    Where several files are read, a row's id and group begin with its file's name.
+    """
+    part = declared(task, spec, lang)
+    if labels and part.split in task.unlabelled:
+        raise InputError(
+            f"{task.name}: the labels of the split {part.split!r} are hidden, its files hold placeholders; "
+            f"it can be predicted, not scored or trained on. {task.source}"
+        )
+    files, calls = _found(task, part.split, lang, data)
+    taken: list[Row] = []
+    for call in calls:
+        found = files.read(*call)
+        check(task, found, call[0], labels=labels)
+        taken += found if len(calls) == 1 else [_prefixed(row, call[0].name) for row in found]
+    twice = [name for name, count in Counter(row.id for row in taken).items() if count > 1]
+    if twice:
+        raise InputError(f"{task.name}: the row {twice[0]!r} of {_listed(calls)} occurs twice; is a file there twice?")
+    selected = cut(taken, spec)
+    if not selected:
+        groups = len({row.group for row in taken})
+        raise InputError(
+            f"{task.name}: {spec} of {_listed(calls)} is empty: {len(taken)} rows in {groups} groups, which are never "
+            f"parted; widen the slice"
+        )
+    return selected
+
+
+def check(task: Task, found: Sequence[Row], path: Path, *, labels: bool = True) -> None:
+    """Compares each row's label with the task's head; `path` is named in the error."""
+    for row in found:
+        problem = _problem(task, row)
+        if problem is None:
+            continue
+        if problem:
+            raise InputError(f"{path}: row {row.id}: {problem}")
+        if labels:
+            raise InputError(
+                f"{path}: row {row.id} has no label, so {task.name} can predict this file but neither train on it "
+                f"nor score it. {task.source}"
+            )
+
+
+def _problem(task: Task, row: Row) -> str | None:
+    """None if the row is labelled and fits the head, "" if it has no label, else what is wrong."""
+    head = task.head
+    match row:
+        case Classified(label=label):
+            return "" if label is None else _unknown("label", label, head.labels)
+        case Tagged(tags=tags):
+            return "" if tags is None else next(filter(None, (_unknown("tag", tag, head.labels) for tag in tags)), None)
+        case Choices(options=options) if len(options) != head.options:
+            return f"{len(options)} options, {head.options} are wanted"
+        case Choices(label=label, options=options):
+            return "" if label is None else None if 0 <= label < len(options) else f"the label {label} counts no option"
+        case Question(answers=answers):
+            return None if answers else ""
+    return None
+
+
+def _unknown(noun: str, label: str, labels: tuple[str, ...]) -> str | None:
+    if label in labels:
+        return None
+    near = difflib.get_close_matches(label, labels, n=1)
+    return f"the {noun} {label!r} is unknown, wanted: {', '.join(labels)}" + (f" ({near[0]}?)" if near else "")
+
+
+def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[tuple[Path, ...]]]:
+    """The source, and for each call of its reader the arguments."""
+    declared(task, split, lang)
+    if not data.is_dir():
+        raise InputError(f"{data}: the data folder does not exist; name it with --data or XLMR_FLAX_DATA")
+    tried: list[str] = []
+    for files in task.files:
+        patterns = _placed(files.splits.get(split, ()), lang)
+        matches = [sorted(filter(Path.is_file, data.glob(pattern)), key=_by_name) for pattern in patterns]
+        if not any(matches):
+            tried += patterns
+            continue
+        counts = dict(zip(patterns, map(len, matches), strict=True))
+        if len(set(counts.values())) > 1:
+            told = " and ".join(f"{count} of {pattern}" for pattern, count in counts.items())
+            raise InputError(f"{task.name}: {data} has {told}; equally many are wanted. {task.source}")
+        return files, list(zip(*matches, strict=True))
+    raise InputError(
+        f"{task.name}: no {split} files in {lang}: looked for {' and '.join(tried)} in {data}. {task.source}"
+    )
+
+
+def _placed(patterns: Sequence[str], lang: str) -> tuple[str, ...]:
+    return tuple(pattern.format(lang=lang, iso3=ISO3.get(lang, lang)) for pattern in patterns)
+
+
+def _by_name(path: Path) -> tuple[str, Path]:
+    return path.name, path
+
+
+def _prefixed(row: Row, name: str) -> Row:
+    return row._replace(id=f"{name}:{row.id}", group=f"{name}:{row.group}")
+
+
+def _listed(calls: Sequence[tuple[Path, ...]]) -> str:
+    return ", ".join(str(path) for call in calls for path in call)
