@@ -1,48 +1,14 @@
 """From a task, a split and a language to the files in the data folder, and to checked rows."""
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Choices, Classified, Question, Row, Tagged
-from xlmr_flax.tasks.languages import ISO3
-from xlmr_flax.tasks.splits import Slice, cut, parse
-from xlmr_flax.tasks.task import Files, Task
-
-# Enough to name a language or a variety of one, and nothing that means something in a path or a pattern.
-_LANGUAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-def identity(task: Task, spec: str, lang: str) -> dict[str, Any]:
-    """What names these rows in a phase's key: declared, so it needs no file; equal specifications give equal values."""
-    part = declared(task, spec, lang)
-    sources = [
-        {"reader": files.read.__name__, "patterns": list(_placed(files.splits[part.split], lang))}
-        for files in task.files
-        if part.split in files.splits
-    ]
-    return {"task": task.name, "split": str(part), "lang": lang, "sources": sources}
-
-
-def declared(task: Task, spec: str, lang: str) -> Slice:
-    """The parsed specification, of a split that the task has and that comes in this language."""
-    part = parse(spec)
-    if not task.splits:
-        raise InputError(f"{task.name} has no files of its own. {task.source}")
-    if part.split not in task.splits:
-        near = difflib.get_close_matches(part.split, task.splits, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{task.name} has no split {part.split!r}, it has {', '.join(task.splits)}{meant}")
-    if not _LANGUAGE.fullmatch(lang):
-        raise InputError(f"{task.name}: {lang!r} is not a language code; wanted: letters and digits, such as de")
-    everywhere = [pattern for files in task.files for pattern in files.splits.get(part.split, ())]
-    if lang != task.train_lang and not any("{" in pattern for pattern in everywhere):
-        raise InputError(f"{task.name}: the split {part.split!r} comes in {task.train_lang} only, not in {lang}")
-    return part
+from xlmr_flax.tasks.splits import cut
+from xlmr_flax.tasks.task import Files, Head, Task, declared, placed
 
 
 def paths(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[Path]]:
@@ -85,40 +51,41 @@ def rows(task: Task, spec: str, lang: str, data: Path, *, labels: bool = True) -
 def check(task: Task, found: Sequence[Row], path: Path, *, labels: bool = True) -> None:
     """Compares each row's label with the task's head; `path` is named in the error."""
     for row in found:
-        problem = _problem(task, row)
-        if problem is None:
-            continue
-        if problem:
+        if problem := _problem(task.head, row):
             raise InputError(f"{path}: row {row.id}: {problem}")
-        if labels:
+        if labels and not _labelled(row):
             raise InputError(
                 f"{path}: row {row.id} has no label, so {task.name} can predict this file but neither train on it "
                 f"nor score it. {task.source}"
             )
 
 
-def _problem(task: Task, row: Row) -> str | None:
-    """None if the row is labelled and fits the head, "" if it has no label, else what is wrong."""
-    head = task.head
+def _labelled(row: Row) -> bool:
     match row:
-        case Classified(label=label):
-            return "" if label is None else _unknown("label", label, head.labels)
-        case Tagged(tags=tags):
-            return "" if tags is None else next(filter(None, (_unknown("tag", tag, head.labels) for tag in tags)), None)
+        case Classified(label=None) | Choices(label=None) | Tagged(tags=None) | Question(answers=()):
+            return False
+    return True
+
+
+def _problem(head: Head, row: Row) -> str | None:
+    """What does not fit the head, if anything."""
+    match row:
+        case Classified(label=str() as label) if label not in head.labels:
+            return _unknown("label", label, head.labels)
+        case Tagged(tags=tuple() as tags):
+            odd = next((tag for tag in tags if tag not in head.labels), None)
+            return None if odd is None else _unknown("tag", odd, head.labels)
         case Choices(options=options) if len(options) != head.options:
             return f"{len(options)} options, {head.options} are wanted"
-        case Choices(label=label, options=options):
-            return "" if label is None else None if 0 <= label < len(options) else f"the label {label} counts no option"
-        case Question(answers=answers):
-            return None if answers else ""
+        case Choices(label=int() as label, options=options) if not 0 <= label < len(options):
+            return f"the label is {label}, which counts none of {len(options)} options from 0"
     return None
 
 
-def _unknown(noun: str, label: str, labels: tuple[str, ...]) -> str | None:
-    if label in labels:
-        return None
+def _unknown(noun: str, label: str, labels: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(label, labels, n=1)
-    return f"the {noun} {label!r} is unknown, wanted: {', '.join(labels)}" + (f" ({near[0]}?)" if near else "")
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"the {noun} {label!r} is unknown, wanted: {', '.join(labels)}{meant}"
 
 
 def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[tuple[Path, ...]]]:
@@ -128,7 +95,7 @@ def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[t
         raise InputError(f"{data}: the data folder does not exist; name it with --data or XLMR_FLAX_DATA")
     tried: list[str] = []
     for files in task.files:
-        patterns = _placed(files.splits.get(split, ()), lang)
+        patterns = placed(files.splits.get(split, ()), lang)
         matches = [sorted(filter(Path.is_file, data.glob(pattern)), key=_by_name) for pattern in patterns]
         if not any(matches):
             tried += patterns
@@ -141,10 +108,6 @@ def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[t
     raise InputError(
         f"{task.name}: no {split} files in {lang}: looked for {' and '.join(tried)} in {data}. {task.source}"
     )
-
-
-def _placed(patterns: Sequence[str], lang: str) -> tuple[str, ...]:
-    return tuple(pattern.format(lang=lang, iso3=ISO3.get(lang, lang)) for pattern in patterns)
 
 
 def _by_name(path: Path) -> tuple[str, Path]:

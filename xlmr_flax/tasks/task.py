@@ -1,11 +1,18 @@
 """What a task is: everything that the trainer needs to know about it, in one frozen value."""
 
-from collections.abc import Callable, Hashable, Mapping
+import difflib
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Aligned, Choices, Classified, Question, Row, Tagged
+from xlmr_flax.tasks.languages import ISO3
+from xlmr_flax.tasks.splits import Slice, parse
+
+# Enough to name a language or a variety of one, and nothing that means something in a path or a pattern.
+_LANGUAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +66,36 @@ class Task:
         return tuple(dict.fromkeys(split for files in self.files for split in files.splits))
 
 
+def identity(task: Task, spec: str, lang: str) -> dict[str, Any]:
+    """What names these rows in a phase's key: declared, so it needs no file; equal specifications give equal values.
+
+    `lang` may be "{lang}", to name the rows of every language at once.
+    """
+    part = _known(task, spec)
+    sources = [
+        {"reader": files.read.__name__, "patterns": list(placed(files.splits[part.split], lang))}
+        for files in task.files
+        if part.split in files.splits
+    ]
+    return {"task": task.name, "split": str(part), "lang": lang, "sources": sources}
+
+
+def declared(task: Task, spec: str, lang: str) -> Slice:
+    """The parsed specification, of a split that the task has and that comes in this language."""
+    part = _known(task, spec)
+    if not _LANGUAGE.fullmatch(lang):
+        raise InputError(f"{task.name}: {lang!r} is not a language code; wanted: letters and digits, such as de")
+    everywhere = [pattern for files in task.files for pattern in files.splits.get(part.split, ())]
+    if lang != task.train_lang and not any("{" in pattern for pattern in everywhere):
+        raise InputError(f"{task.name}: the split {part.split!r} comes in {task.train_lang} only, not in {lang}")
+    return part
+
+
+def placed(patterns: Sequence[str], lang: str) -> tuple[str, ...]:
+    """The patterns with the language in them."""
+    return tuple(pattern.format(lang=lang, iso3=ISO3.get(lang, lang)) for pattern in patterns)
+
+
 def gold(task: Task, row: Row) -> Hashable:
     """What `task.score` compares a prediction with.
 
@@ -94,3 +131,14 @@ def texts(row: Row) -> tuple[str, ...]:
         case Aligned(source=source, target=target):
             return (source, target)
     return (row.text,)
+
+
+def _known(task: Task, spec: str) -> Slice:
+    part = parse(spec)
+    if not task.splits:
+        raise InputError(f"{task.name} has no files of its own. {task.source}")
+    if part.split not in task.splits:
+        near = difflib.get_close_matches(part.split, task.splits, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{task.name} has no split {part.split!r}, it has {', '.join(task.splits)}{meant}")
+    return part
