@@ -110,8 +110,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         if (folder / name).is_file():
             content = (folder / name).read_bytes()
             return _wrapped(read(content, folder / name), hashlib.sha256(content).hexdigest(), folder / name)
-    found = "no such folder" if not folder.is_dir() else f"{folder} has neither"
-    raise InputError(f"{found}: wanted a folder with {JSON_FILE} or {SENTENCEPIECE_FILE}, got {folder}")
+    found = "it has neither" if folder.is_dir() else "there is no such folder"
+    raise InputError(f"{folder}: {found}; wanted a folder with {JSON_FILE} or {SENTENCEPIECE_FILE}")
 
 
 def check_fits(tokenizer: Tokenizer, vocab_size: int) -> None:
@@ -180,6 +180,10 @@ def _wrapped(backend: tokenizers.Tokenizer, fingerprint: str, path: Path) -> Tok
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
     """Trains a Unigram vocabulary of `vocab_size` ids, special words included, and writes the files that XLM-R has."""
+    if vocab_size <= len(SPECIAL_WORDS):
+        raise InputError(
+            f"a vocabulary of {vocab_size} is no more than the special words: ask for at least some hundreds"
+        )
     content = _trained(texts, vocab_size)
     backend = from_sentencepiece(content, folder / SENTENCEPIECE_FILE)
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,11 +214,11 @@ def _trained(texts: Iterable[str], vocab_size: int) -> bytes:
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=_whole_characters(texts),
             model_writer=written,
             model_type="unigram",
             # <pad> and <mask> are not among sentencepiece's own.
-            vocab_size=max(vocab_size - 2, 1),
+            vocab_size=vocab_size - 2,
             unk_id=0,
             bos_id=1,
             eos_id=2,
@@ -231,6 +235,12 @@ def _trained(texts: Iterable[str], vocab_size: int) -> bytes:
     return written.getvalue()
 
 
+def _whole_characters(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        _refuse_half_characters(text)
+        yield text
+
+
 def _why(problem: str, vocab_size: int) -> str:
     if most := re.search(r"size too high .* value <= (\d+)", problem):
         return (
@@ -240,6 +250,6 @@ def _why(problem: str, vocab_size: int) -> str:
     if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", problem):
         need = int(least[1]) + 2
         return f"a vocabulary of {vocab_size} has no room for the characters of the text: ask for at least {need}"
-    if "sentences_.empty()" in problem:
+    if "sentences_.empty()" in problem or "all_chars_count" in problem:
         return "the text to train a tokenizer on is empty: give at least one line with words"
     return f"sentencepiece could not train a vocabulary of {vocab_size}: {problem}"
