@@ -1,0 +1,55 @@
+"""Chunk F1 by seqeval 0.0.12's rules."""
+
+import pytest
+
+from xlmr_flax.errors import InputError
+from xlmr_flax.metrics.tagging import Chunk, chunks, tagging
+
+
+def kinds(tags):
+    return sorted((first, last, kind) for kind, first, last in chunks([tags.split()]))
+
+
+def test_one_wrong_tag_in_a_run_of_equal_tags_costs_a_whole_chunk():
+    # Nine words, eight gold chunks (NOUN NOUN is one), nine predicted, seven in common: 2·7 / (8 + 9).
+    gold = ["NOUN", "NOUN", "DET", "ADJ", "ADP", "PRON", "VERB", "ADV", "PUNCT"]
+    found = ["NOUN", "PROPN", "DET", "ADJ", "ADP", "PRON", "VERB", "ADV", "PUNCT"]
+    scores = tagging([gold], [found])
+    assert scores == pytest.approx({"f1": 14 / 17, "precision": 7 / 9, "recall": 7 / 8, "accuracy": 8 / 9})
+    assert round(scores["f1"], 4) == 0.8235
+
+
+def test_a_run_of_equal_bare_tags_is_one_chunk():
+    assert kinds("NOUN NOUN VERB NOUN") == [(0, 1, "NOUN"), (2, 2, "VERB"), (3, 3, "NOUN")]
+
+
+def test_bare_tags_that_begin_with_s_are_single():
+    assert kinds("SCONJ SCONJ SYM X") == [(0, 0, "SCONJ"), (1, 1, "SCONJ"), (2, 2, "SYM"), (3, 3, "X")]
+
+
+def test_entities_end_at_b_at_o_and_at_another_type():
+    assert kinds("B-PER I-PER B-PER O I-LOC I-ORG") == [(0, 1, "PER"), (2, 2, "PER"), (4, 4, "LOC"), (5, 5, "ORG")]
+
+
+def test_a_chunk_does_not_reach_into_the_next_sentence():
+    assert chunks([["NOUN"], ["NOUN"]]) == {Chunk("NOUN", 0, 0), Chunk("NOUN", 2, 2)}
+
+
+def test_a_right_type_over_wrong_words_is_wrong():
+    assert tagging([["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]])["f1"] == 0.0
+
+
+def test_no_chunks_at_all_score_zero_but_their_tokens_count():
+    assert tagging([["O", "O"]], [["O", "O"]]) == {"f1": 0.0, "precision": 0.0, "recall": 0.0, "accuracy": 1.0}
+
+
+def test_sentences_of_unequal_length_are_refused():
+    with pytest.raises(InputError, match="sentence 2: 1 predicted tags for 2 gold tags"):
+        tagging([["X"], ["X", "X"]], [["X"], ["X"]])
+    with pytest.raises(InputError, match="1 predictions for 2 gold values"):
+        tagging([["X"], ["X"]], [["X"]])
+
+
+def test_an_empty_tag_is_refused():
+    with pytest.raises(InputError, match="an empty tag cannot be scored"):
+        tagging([[""]], [["X"]])

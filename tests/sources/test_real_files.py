@@ -1,0 +1,57 @@
+"""Real files: as many rows as the files hold, counted another way."""
+
+import csv
+import json
+import re
+
+from xlmr_flax.sources.conllu import read_conllu
+from xlmr_flax.sources.cosmosqa import read_cosmosqa
+from xlmr_flax.sources.squad import read_squad
+from xlmr_flax.sources.tatoeba import read_tatoeba
+
+
+def test_every_question_of_xquad_is_read(real_data):
+    files = sorted(real_data.glob("xquad/*.json")) + sorted(real_data.glob("lareqa/xquad-r/*.json"))
+    assert len(files) == 12
+    for path in files:
+        rows = read_squad(path)
+        assert len(rows) == path.read_text(encoding="utf-8").count('"question"') == 1190
+        assert len({row.group for row in rows}) == len(json.loads(path.read_bytes())["data"]) == 48
+        assert all(len(row.answers) == 1 for row in rows)
+
+
+def test_every_sentence_of_the_treebanks_is_read(real_data):
+    files = sorted(real_data.glob("ud/*/*.conllu"))
+    assert len(files) == 13
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        rows = read_conllu(path)
+        assert len(rows) == len(re.findall(r"^# text =", text, re.MULTILINE)), path
+        covered = sum(int(b) - int(a) for a, b in re.findall(r"^(\d+)-(\d+)\t", text, re.MULTILINE))
+        words = len(re.findall(r"^\d+\t", text, re.MULTILINE))
+        assert sum(len(row.words) for row in rows) == words - covered, path
+
+
+def test_a_sentence_with_fused_forms_reads_as_its_text(real_data):
+    # What the words say is the text of the sentence, spaces aside, for every sentence.
+    path = real_data / "ud/UD_French-GSD/fr_gsd-ud-test.conllu"
+    texts = re.findall(r"^# text = (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = read_conllu(path)
+    assert ["".join(row.words) for row in rows] == [text.replace(" ", "") for text in texts]
+
+
+def test_every_line_of_tatoeba_is_read(real_data):
+    files = sorted(real_data.glob("tatoeba/*.eng"))
+    assert len(files) == 10
+    for english in files:
+        foreign = english.with_suffix("." + english.name.split(".")[1].split("-")[0])
+        assert len(read_tatoeba(foreign, english)) == foreign.read_bytes().count(b"\n")
+
+
+def test_every_question_of_cosmos_qa_is_read(real_data):
+    path = real_data / "cosmosqa/valid.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        contexts = [row["context"] for row in csv.DictReader(file)]
+    rows = read_cosmosqa(path)
+    assert len(rows) == len(contexts) == 2985
+    assert len({row.group for row in rows}) == len(set(contexts))
