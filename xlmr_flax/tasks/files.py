@@ -1,6 +1,5 @@
 """From a task, a split and a language to the files in the data folder, and to checked rows."""
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,9 +82,7 @@ def _problem(head: Head, row: Row) -> str | None:
 
 
 def _unknown(noun: str, label: str, labels: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(label, labels, n=1)
-    meant = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"the {noun} {label!r} is unknown, wanted: {', '.join(labels)}{meant}"
+    return f"the {noun} {label!r} is unknown, wanted: {', '.join(labels)}"
 
 
 def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[tuple[Path, ...]]]:
