@@ -96,13 +96,16 @@ def _beside(folder: Path, why: str) -> Path:
 def _open(folder: Path, identity: str) -> Encoded:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        same = manifest["identity"] == json.loads(identity)
-        arrays, counts = manifest["arrays"], manifest["counts"]
-    except (OSError, ValueError, KeyError) as problem:
+    except (OSError, ValueError) as problem:
         raise DamagedError(f"{MANIFEST}: {problem}") from problem
-    if not same:
+    lacking = [name for name in ("identity", "arrays", "counts") if name not in manifest]
+    if lacking:
+        raise DamagedError(f"{MANIFEST} lacks {', '.join(lacking)}")
+    if manifest["identity"] != json.loads(identity):
         raise DamagedError(f"{MANIFEST} is for another key")
-    return Encoded(*(_array(folder / f"{name}.npy", arrays.get(name)) for name in ARRAYS), counts)
+    return Encoded(
+        *(_array(folder / f"{name}.npy", manifest["arrays"].get(name)) for name in ARRAYS), manifest["counts"]
+    )
 
 
 def _array(path: Path, wanted: Mapping[str, Any] | None) -> np.ndarray:

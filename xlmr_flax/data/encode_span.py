@@ -56,11 +56,20 @@ def encode_span(
 
 
 def answer_tokens(row: Question, pieces: Pieces) -> tuple[int, int] | None:
-    """First and last token of the context that overlap the first answer; None where none does."""
+    """First and last token of the context that overlap the first answer; None where none does.
+
+    Where a character became several tokens (½), one that ends with the answer is better than one that reaches beyond.
+    """
     answer = row.answers[0]
-    starts, ends = pieces.spans[:, 0], pieces.spans[:, 1]
-    over = np.flatnonzero((starts < answer.start + len(answer.text)) & (ends > answer.start))
-    return (int(over[0]), int(over[-1])) if len(over) else None
+    start, end = answer.start, answer.start + len(answer.text)
+    over = np.flatnonzero((pieces.spans[:, 0] < end) & (pieces.spans[:, 1] > start))
+    if not len(over):
+        return None
+    begins = over[pieces.spans[over, 0] == start]
+    closes = over[pieces.spans[over, 1] == end]
+    first = begins[0] if len(begins) else over[0]
+    last = closes[-1] if len(closes) else over[-1]
+    return (int(first), int(last)) if first <= last else (int(over[0]), int(over[-1]))
 
 
 def _answer(row: Question, pieces: Pieces, counts: Counter[str]) -> tuple[int, int] | None:
