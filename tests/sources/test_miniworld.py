@@ -3,6 +3,7 @@
 import itertools
 import json
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,8 @@ def test_another_seed_writes_other_bytes_in_every_file(files, tmp_path):
     other = written(tmp_path, SMALL.model_copy(update={"seed": 1}))
     assert other.keys() == files.keys()
     assert [name for name in files if other[name] == files[name]] == []
+    lexicon, before = (json.loads(some["world.json"])["lexicon"]["x1"] for some in (other, files))
+    assert sum(lexicon[word] == before[word] for word in CONTENT) < 5
 
 
 def test_adding_a_language_changes_no_other_file(files, tmp_path):
@@ -255,6 +258,7 @@ def test_retrieval_has_no_anchors_and_no_line_twice(folder):
     for code in SMALL.languages:
         rows = read_tatoeba(folder / f"tatoeba/tatoeba.{code}-eng.{code}", folder / f"tatoeba/tatoeba.{code}-eng.eng")
         assert len({row.source for row in rows}) == len({row.target for row in rows}) == 300
+        assert len({frozenset(Counter(row.target.split()).items()) for row in rows}) == 300  # nor in another order
         words = {word for row in rows for word in (row.source + " " + row.target).split()}
         assert not words & {*NAMES, *DIGITS}
         # The full stop is all that the two sides share.

@@ -203,12 +203,12 @@ def _write_choices(telling: Telling) -> None:
 def _write_retrieval(telling: Telling) -> None:
     rng = telling.stream("retrieval")
     english = telling.languages[0]
-    # By its words and not their order: two sentences that differ in order only would be one in some language.
+    # By its words and not their order: of two sentences with the same words either could pass for the translation.
     events = distinct(
         "retrieval_pairs",
         telling.settings.retrieval_pairs,
         lambda _: draw_anchor_free(telling.world, rng),
-        lambda event: str(event._replace(front=(), back=())),
+        lambda event: " ".join(sorted(surface(tell(english, event)).split())),
     )
     for language in telling.languages[1:]:
         for code, told in ((language.code, language), ("eng", english)):
