@@ -1,0 +1,317 @@
+"""What the encoder promises besides its numbers, which test_parity.py compares with transformers'."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
+from xlmr_flax.errors import InputError
+from xlmr_flax.model.build import build
+from xlmr_flax.model.encoder import Place, padded_rows
+from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.model.weights import flat
+
+WORD = jnp.uint32(7)
+EMBEDDING = HeadSpec("embedding")
+
+
+@pytest.fixture(scope="module")
+def model(arch):
+    return build(arch, EMBEDDING, "float32")
+
+
+@pytest.fixture(scope="module")
+def encoder(params):
+    return {"encoder": params["sequence"]["encoder"], "head": {}}
+
+
+@pytest.fixture(scope="module")
+def last_layer(model):
+    """The last layer's states with dropout; one program for each shape."""
+
+    @jax.jit
+    def run(params, tokens, word):
+        from xlmr_flax.model.dropout import Noise
+
+        noise = None if word is None else Noise(word, tokens.unit_BL, tokens.position_BL)
+        x_BLD = model.encoder.embed(params["encoder"]["embeddings"], tokens, noise)
+        return model.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noise, keep=lambda x: None)[0]
+
+    return run
+
+
+def test_large_has_its_shapes_without_being_made():
+    arch = Architecture(vocab_size=XLMR_VOCABULARY, **PRESETS["large"])
+    tree = jax.eval_shape(build(arch, HeadSpec("sequence", 3), "bfloat16").init_params, jax.random.key(0))
+    shapes = {path: leaf.shape for path, leaf in flat(tree)}
+    assert shapes["encoder.embeddings.words"] == (250_112, 1024)
+    assert shapes["encoder.layers.attention.query.kernel"] == (24, 1024, 16, 64)
+    assert shapes["encoder.layers.attention.out.kernel"] == (24, 16, 64, 1024)
+    assert shapes["encoder.layers.feed_forward.down.kernel"] == (24, 4096, 1024)
+    assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.dtype("float32")}
+    real = sum(leaf.size for leaf in jax.tree.leaves(tree["encoder"])) - (250_112 - XLMR_VOCABULARY) * 1024
+    assert real == 558_840_832  # XLM-R Large without pooler and heads: 559,890,432 less the pooler's 1,049,600
+
+
+def test_the_word_table_divides_by_128():
+    assert [padded_rows(n) for n in (1, 128, 129, XLMR_VOCABULARY)] == [128, 128, 256, 250_112]
+
+
+def test_fresh_weights_are_drawn_as_transformers_draws_them(arch, models):
+    params = models["mlm"].init_params(jax.random.key(0))
+    leaves = dict(flat(params))
+    words = np.asarray(leaves["encoder.embeddings.words"])
+    assert not words[[arch.pad_token_id, *range(arch.vocab_size, len(words))]].any()
+    assert not leaves["encoder.embeddings.positions"][arch.pad_token_id].any()
+    for path, leaf in leaves.items():
+        if path.endswith("bias"):
+            assert not leaf.any(), path
+        elif path.endswith("scale"):
+            assert (leaf == 1).all(), path
+        elif path.endswith("kernel"):
+            assert abs(float(leaf.std()) / arch.initializer_range - 1) < 0.1, path
+    kernel = leaves["encoder.layers.feed_forward.up.kernel"]
+    assert not np.allclose(kernel[0], kernel[1])
+
+
+def test_the_initializer_range_scales_what_is_drawn(arch, model):
+    wider = build(arch.model_copy(update={"initializer_range": 0.2}), EMBEDDING, "float32")
+    one, two = (dict(flat(m.init_params(jax.random.key(0)))) for m in (model, wider))
+    path = "encoder.layers.attention.out.kernel"
+    np.testing.assert_allclose(two[path], 2 * one[path], rtol=1e-6)
+
+
+def test_an_encoder_is_drawn_alike_under_any_head_and_sharded(models, arch):
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    key = jax.random.key(5)
+    mesh = jax.make_mesh((8,), ("fsdp",), axis_types=(jax.sharding.AxisType.Auto,))
+    shapes = jax.eval_shape(models["token"].init_params, key)
+
+    def layout(leaf):
+        return NamedSharding(mesh, PartitionSpec(*("fsdp" if size % 8 == 0 else None for size in leaf.shape[-1:])))
+
+    def last_axis(leaf):
+        return NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - 1), *layout(leaf).spec))
+
+    sharded = jax.jit(models["token"].init_params, out_shardings=jax.tree.map(last_axis, shapes))(key)
+    assert len(sharded["encoder"]["embeddings"]["words"].sharding.device_set) == 8
+    plain = models["sequence"].init_params(key)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), sharded["encoder"], plain["encoder"])
+
+
+def test_padding_has_no_gradient_at_all(model, encoder, rows, units):
+    tokens = rows([[units[0]], [units[1]], [], [units[2], units[3]]], 14).tokens
+    x_BLD = model.encoder.embed(encoder["encoder"]["embeddings"], tokens, None)
+    real_BL = np.asarray(tokens.unit_BL >= 0)
+
+    @jax.jit
+    def total(x_BLD):
+        y_BLD, _ = model.encoder.run(encoder["encoder"]["layers"], x_BLD, tokens, None, keep=lambda x: None)
+        return (jnp.where(real_BL[..., None], y_BLD, 0) * jnp.arange(1.0, 33)[None, None]).sum()
+
+    gradient_BLD = np.asarray(jax.grad(total)(x_BLD))
+    assert (gradient_BLD[~real_BL] == 0).all()
+    assert (np.abs(gradient_BLD[real_BL]).max(-1) > 0).all()
+
+
+def test_units_of_a_row_have_no_gradient_for_each_other(model, encoder, rows, units):
+    tokens = rows([units[:2]], 20).tokens
+    x_BLD = model.encoder.embed(encoder["encoder"]["embeddings"], tokens, None)
+    second_BL = np.asarray(tokens.unit_BL == 1)
+
+    @jax.jit
+    def of_second(x_BLD):
+        y_BLD, _ = model.encoder.run(encoder["encoder"]["layers"], x_BLD, tokens, None, keep=lambda x: None)
+        return (jnp.where(second_BL[..., None], y_BLD, 0) ** 2).sum()
+
+    gradient_BLD = np.asarray(jax.grad(of_second)(x_BLD))
+    assert (gradient_BLD[~second_BL] == 0).all()
+    assert (np.abs(gradient_BLD[second_BL]).max(-1) > 0).all()
+
+
+def test_ids_on_padding_change_nothing(last_layer, encoder, rows, units):
+    tokens = rows([[units[0]], [units[1]]], 12).tokens
+    other = tokens._replace(ids_BL=jnp.where(tokens.unit_BL < 0, 99, tokens.ids_BL))
+    real_BL = np.asarray(tokens.unit_BL >= 0)
+    one, two = (np.asarray(last_layer(encoder, each, WORD))[real_BL] for each in (tokens, other))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_rows_of_padding_alone_are_finite_with_their_gradients(model, encoder, rows):
+    tokens = rows([[], []], 8).tokens
+    total = jax.jit(jax.value_and_grad(lambda p: (model.hidden_states(p, tokens) ** 2).sum()))
+    value, gradient = total(encoder)
+    assert all(np.isfinite(leaf).all() for leaf in [value, *jax.tree.leaves(gradient)])
+
+
+def test_packed_units_have_the_states_they_have_alone_dropout_included(last_layer, encoder, rows, units):
+    alone = rows([[unit] for unit in units], 12).tokens
+    packed = rows([[units[2], units[0]], [units[3], units[1]]], 20).tokens
+    for word in (None, WORD):
+        one, two = np.asarray(last_layer(encoder, alone, word)), np.asarray(last_layer(encoder, packed, word))
+        for number, ids in units:
+            here, there = (np.asarray(tokens.unit_BL == number) for tokens in (alone, packed))
+            assert here.sum() == there.sum() == len(ids)
+            np.testing.assert_allclose(one[here], two[there], atol=2e-6)
+
+
+def test_dropout_does_not_depend_on_the_order_of_rows(last_layer, encoder, rows, units):
+    order = np.array([2, 0, 3, 1])
+    one = last_layer(encoder, rows([[unit] for unit in units], 12).tokens, WORD)
+    two = last_layer(encoder, rows([[units[i]] for i in order], 12).tokens, WORD)
+    np.testing.assert_allclose(one[order], two, atol=1e-6)
+
+
+def test_dropout_differs_from_step_to_step_and_from_none(last_layer, encoder, rows, units):
+    tokens = rows([[unit] for unit in units], 12).tokens
+    outs = [np.asarray(last_layer(encoder, tokens, word)) for word in (WORD, jnp.uint32(8), None)]
+    real = np.asarray(tokens.unit_BL >= 0)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(outs[a] - outs[b])[real].mean() > 0.05
+
+
+@pytest.mark.parametrize("field", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+def test_each_dropout_rate_is_read(field, arch, encoder, rows, units):
+    tokens = rows([[unit] for unit in units], 12).tokens
+    zero = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+    def states(rates):
+        model = build(arch.model_copy(update=rates), HeadSpec("token", 3), "float32")
+        params = {"encoder": encoder["encoder"], "head": model.init_head(jax.random.key(0))}
+        return np.asarray(jax.jit(model.apply)(params, tokens, None, WORD))
+
+    none = states(zero)
+    assert np.abs(states({**zero, field: 0.5}) - none).max() > 1e-2
+    np.testing.assert_array_equal(none, states({**zero, field: 1e-12}))
+
+
+def test_a_recomputed_layer_gives_the_same_loss_and_gradient(models, params, rows, units):
+    from xlmr_flax.model.batch import Batch, TokenTarget
+
+    tokens = rows([[unit] for unit in units], 12).tokens
+    batch = Batch(tokens, TokenTarget(jnp.where(tokens.unit_BL >= 0, 1, -100)))
+    plain = models["token"]
+    again = build(plain.arch, plain.spec, "float32", remat=True)
+    text = [str(jax.make_jaxpr(lambda p, m=m: m.loss(p, batch, WORD))(params["token"])) for m in (plain, again)]
+    assert ["checkpoint" in each or "remat" in each for each in text] == [False, True]
+    one, two = (
+        jax.jit(jax.value_and_grad(lambda p, m=m: m.loss(p, batch, WORD).total))(params["token"])
+        for m in (plain, again)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one, two)
+
+
+def test_every_weight_and_activation_passes_its_place_once(arch, specs, params, rows, units):
+    seen, shapes = [], []
+
+    def weights(tree):
+        seen.extend(path for path, _ in flat(tree))
+        shapes.extend(leaf.shape for _, leaf in flat(tree))
+        return jax.tree.map(lambda leaf: 2 * leaf, tree)
+
+    calls = []
+    place = Place(weights, lambda x_BLD: calls.append(x_BLD.shape) or x_BLD)
+    model = build(arch, specs["token"], "float32", place=place)
+    tokens = rows([[units[0]]], 12).tokens
+    placed = jax.jit(model.apply)(params["token"], tokens, None, None)
+    expected = {path: leaf.shape for path, leaf in flat(params["token"])}
+    expected = {path: shape[1:] if path.startswith("encoder.layers") else shape for path, shape in expected.items()}
+    assert dict(zip(seen, shapes, strict=True)) == expected
+    assert len(seen) == len(expected)
+    assert calls == [(1, 12, 32)] * 2  # after the embeddings, and in the one traced layer
+    doubled = build(arch, specs["token"], "float32").apply(
+        jax.tree.map(lambda leaf: 2 * leaf, params["token"]), tokens, None, None
+    )
+    np.testing.assert_allclose(placed, doubled, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_gradients(arch, specs, params, rows, units):
+    from xlmr_flax.model.batch import Batch, TokenTarget
+
+    tokens = rows([[unit] for unit in units], 12).tokens
+    batch = Batch(tokens, TokenTarget(jnp.where(tokens.unit_BL >= 0, 1, -100)))
+    half, full = (build(arch, specs["token"], dtype) for dtype in ("bfloat16", "float32"))
+    assert half.hidden_states(params["token"], tokens).dtype == jnp.bfloat16
+    assert half.apply(params["token"], tokens, None, None).dtype == jnp.float32
+    (loss, gradient), exact = (
+        jax.jit(jax.value_and_grad(lambda p: half.loss(p, batch, None).total))(params["token"]),
+        full.loss(params["token"], batch, None).total,
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+    assert 0 < abs(float(loss - exact)) / float(exact) < 0.02
+
+
+def test_float32_asks_for_float32_products_and_bfloat16_does_not(arch, specs, params, rows, units):
+    tokens = rows([[units[0]]], 12).tokens
+    text = {
+        dtype: str(jax.make_jaxpr(build(arch, specs["token"], dtype).apply)(params["token"], tokens, None, None))
+        for dtype in ("float32", "bfloat16")
+    }
+    assert text["float32"].count("dot_general") == text["float32"].count("Precision.HIGHEST") / 2 > 0
+    assert "HIGHEST" not in text["bfloat16"]
+
+
+def test_hidden_states_and_embeddings_agree(model, encoder, rows, units):
+    tokens = rows([[unit] for unit in units], 12).tokens
+    hidden = np.asarray(model.hidden_states(encoder, tokens))
+    assert hidden.shape == (3, 4, 12, 32)
+    means = np.asarray(model.embeddings(encoder, tokens, "mean", (2, 0)))
+    for row, (_, ids) in enumerate(units):
+        np.testing.assert_allclose(means[0, row], hidden[2, row, : len(ids)].mean(0), atol=1e-6)
+        np.testing.assert_allclose(means[1, row], hidden[0, row, : len(ids)].mean(0), atol=1e-6)
+    first = np.asarray(model.embeddings(encoder, tokens, "first", (1,)))
+    np.testing.assert_array_equal(first[0], hidden[1, :, 0])
+
+
+def test_the_embedding_of_an_empty_row_is_zero(model, encoder, rows, units):
+    tokens = rows([[units[0]], []], 12).tokens
+    for pooling in ("mean", "first"):
+        vectors = np.asarray(model.embeddings(encoder, tokens, pooling, (2,)))[0]
+        assert vectors[0].any()
+        assert not vectors[1].any()
+
+
+def test_embeddings_keep_vectors_and_not_states(model, encoder, rows, units):
+    tokens = rows([[unit] for unit in units], 12).tokens
+    jaxpr = jax.make_jaxpr(lambda p: model.embeddings(p, tokens, "mean", (0, 1, 2)))(encoder)
+    scan = next(eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan")
+    assert sorted(var.aval.shape for var in scan.outvars) == [(2, 4, 32), (4, 12, 32)]
+
+
+def test_a_layer_that_does_not_exist_is_named(model, encoder, rows, units):
+    with pytest.raises(InputError, match=r"layers \[3\] do not exist: this encoder has 0 \(its embeddings\) to 2"):
+        model.embeddings(encoder, rows([[units[0]]], 12).tokens, "mean", (1, 3))
+
+
+def test_an_embedding_has_no_loss(model, encoder, rows, units):
+    with pytest.raises(InputError, match="a sentence embedding has no logits and no loss"):
+        model.apply(encoder, rows([[units[0]]], 12).tokens, None, None)
+
+
+def test_an_id_beyond_the_table_shows_as_nan(model, encoder, rows):
+    tokens = rows([[(0, [0, 99999, 2])]], 4).tokens
+    assert np.isnan(model.hidden_states(encoder, tokens)).any()
+
+
+def test_a_model_is_a_static_value(arch, specs):
+    one, two = (build(arch, specs["token"], "float32") for _ in range(2))
+    assert one == two
+    assert hash(one) == hash(two)
+    assert dataclasses.replace(one, spec=specs["span"]) != one
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "match"),
+    [
+        ("tagging", 3, "head kind 'tagging' does not exist; there are sequence, choice"),
+        ("choice", 1, "a choice head of size 1 decides nothing"),
+        ("span", 2, "a span head has no number of labels, but size=2 was given"),
+    ],
+)
+def test_a_head_that_cannot_be_is_refused(kind, size, match):
+    with pytest.raises(InputError, match=match):
+        HeadSpec(kind, size)

@@ -1,0 +1,207 @@
+"""TOML, recipes and overrides into one checked `Experiment`; all problems are told at once."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from xlmr_flax.config.schema import Experiment
+from xlmr_flax.config.world import WorldSettings
+from xlmr_flax.errors import InputError, listed
+
+# How a table in a list of tables is addressed in a dotted key.
+NAMED_BY = {"phases": "name", "arms": "name", "splits": "task"}
+PATHS = (("model", "weights"), ("tokenizer", "path"))
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads a config; precedence is schema < recipe < file < overrides.
+
+    Raises InputError with every problem of the file, each at its dotted key.
+    """
+    tree = read_toml(path)
+    for override in overrides:
+        apply_override(tree, override)
+    _resolve_paths(tree, path.parent)
+    tree = _with_recipe(tree)
+    try:
+        return Experiment.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise listed([f"{path}: {problem}" for problem in _problems(error, tree)]) from None
+
+
+def load_world(overrides: Sequence[str]) -> WorldSettings:
+    """A world's settings from key=value words. Raises InputError with every problem."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        apply_override(tree, override)
+    try:
+        return WorldSettings.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise listed(_problems(error, tree, WorldSettings)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as plain values."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such config file; configs/demo.toml is one that runs anywhere") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, wanted a TOML file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Sets one `dotted.key=value` in place; the value is TOML or, failing that, a bare string."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"{override!r}: wanted key=value, as in phases.target.optim.peak_lr=1e-5")
+    *parents, last = key.split(".")
+    place: Any = tree
+    for depth, part in enumerate(parents):
+        place = _enter(place, part, key=".".join(parents[: depth + 1]), under=parents[depth - 1] if depth else None)
+    if not isinstance(place, dict):
+        raise InputError(f"{key}: {'.'.join(parents)} is a list; name one of its tables, as in phases.target.{last}")
+    place[last] = toml_value(text)
+
+
+def toml_value(text: str) -> Any:
+    """`text` as a TOML value, or as it stands when it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _enter(place: Any, part: str, *, key: str, under: str | None) -> Any:
+    if isinstance(place, list):
+        name = NAMED_BY.get(under or "")
+        names = [str(table.get(name, index)) for index, table in enumerate(place)]
+        if part in names:
+            return place[names.index(part)]
+        if part.isdigit() and int(part) < len(place):
+            return place[int(part)]
+        raise InputError(f"{key}: no such table{did_you_mean(part, names)}; there are: {', '.join(names)}")
+    if not isinstance(place, dict):
+        raise InputError(f"{key}: not a table")
+    return place.setdefault(part, {})
+
+
+def _resolve_paths(tree: dict[str, Any], folder: Path) -> None:
+    """A relative path inside a config is relative to the config's file; a hub id stays as it is."""
+    for table, field in PATHS:
+        value = tree.get(table, {}).get(field) if isinstance(tree.get(table), dict) else None
+        if isinstance(value, str) and (value.startswith((".", "/", "~")) or (folder / value).is_dir()):
+            tree[table][field] = str((folder / Path(value).expanduser()).resolve())
+
+
+def _with_recipe(tree: dict[str, Any]) -> dict[str, Any]:
+    """Lays the recipe's settings for each phase's task and role beneath what the file says."""
+    name = tree.get("recipe")
+    if not isinstance(name, str):
+        return tree
+    recipe = read_recipe(name)
+    phases = [phase for phase in tree.get("phases", ()) if isinstance(phase, dict)]
+    parents = {phase.get("parent") for phase in phases}
+    done = []
+    for phase in phases:
+        tasks = phase.get("tasks")
+        task = tasks[0] if isinstance(tasks, list) and tasks else None
+        role = "intermediate" if phase.get("name") in parents else "target"
+        rows = recipe.get(task, {}) if isinstance(task, str) else {}
+        base = {key: value for key, value in rows.items() if key not in ("intermediate", "target")}
+        if {"epochs", "steps"} & phase.keys():  # the file's choice of either replaces the recipe's
+            base = {key: value for key, value in base.items() if key not in ("epochs", "steps")}
+        done.append(merged(merged(base, rows.get(role, {})), phase))
+    return {**tree, "phases": done}
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The settings by task of `configs/recipes/<name>.toml`, from the checkout or from the installed package."""
+    here = Path(__file__).resolve().parents[1]
+    folders = [folder for folder in (here / "recipes", here.parent / "configs" / "recipes") if folder.is_dir()]
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
+    if name not in known:
+        raise InputError(f"recipe={name!r}: no such recipe{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    return read_toml(next(folder / f"{name}.toml" for folder in folders if (folder / f"{name}.toml").is_file()))
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, table by table."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question to append to an error, or nothing when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _problems(error: ValidationError, tree: dict[str, Any], schema: type[BaseModel] = Experiment) -> list[str]:
+    problems = []
+    for problem in error.errors():
+        loc, key = problem["loc"], _dotted(problem["loc"], tree)
+        if problem["type"] == "extra_forbidden":
+            known = _fields_at(schema, loc[:-1])
+            problems.append(f"{key}: unknown key{did_you_mean(str(loc[-1]), known)}; known here: {', '.join(known)}")
+        elif problem["type"] == "missing":
+            problems.append(f"{key}: missing{_hint(loc)}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
+            problems.append(f"{key or 'config'}={_shown(problem['input'])}: {message}")
+    return problems
+
+
+def _hint(loc: tuple[int | str, ...]) -> str:
+    if loc[0] == "phases" and len(loc) == 3 and loc[2] in ("length", "batch_size"):
+        return '; set it, or choose a recipe that has this task (recipe = "xtreme")'
+    return ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _dotted(loc: tuple[int | str, ...], tree: Any) -> str:
+    """The place of an error in the words of an override: tables in lists go by their names."""
+    parts, place, before = [], tree, None
+    for part in loc:
+        inside = place[part] if isinstance(place, dict | list) and _has(place, part) else None
+        name = inside.get(NAMED_BY.get(str(before), "")) if isinstance(part, int) and isinstance(inside, dict) else None
+        parts.append(str(name if isinstance(name, str) else part))
+        place, before = inside, part
+    return ".".join(parts)
+
+
+def _has(place: Any, part: int | str) -> bool:
+    return part < len(place) if isinstance(place, list) and isinstance(part, int) else part in place
+
+
+def _fields_at(schema: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The keys that the schema knows at a place."""
+    model: Any = schema
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        model = _model_in(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for found in map(_model_in, get_args(annotation)) if found is not None), None)

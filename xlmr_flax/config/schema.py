@@ -1,0 +1,146 @@
+"""Every setting of an experiment, with its one default.
+
+A field declared with `how` does not change what comes out (mesh, memory, saving, logging) and stays out of the keys
+of phases; every other field is hashed.
+"""
+
+from typing import Literal
+
+from pydantic import Field, create_model
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.config.settings import Settings, how
+from xlmr_flax.config.world import WorldSettings
+
+# The fields of Hugging Face's config.json, none of them required: what a model from scratch changes in its preset.
+Shape = create_model(
+    "Shape",
+    __base__=Settings,
+    **{name: (field.annotation | None, None) for name, field in Architecture.model_fields.items()},
+)
+
+
+class Model(Settings):
+    """Where the encoder comes from: pretrained weights, or a preset with random ones."""
+
+    weights: str | None = None  # a folder, or a hub id; None: from scratch
+    revision: str | None = None  # of the hub id
+    preset: Literal["tiny", "mini", "base", "large"] | None = None
+    architecture: Shape = Shape()  # changes to the preset; with weights: dropout only
+    compute: Literal["bfloat16", "float32"] = "bfloat16"  # parameters, softmax, LayerNorm and loss stay float32
+    remat: bool = how(False)  # compute activations again in the backward pass, to save memory
+
+
+class Tokenizer(Settings):
+    """A folder or hub id, or a Unigram model to be trained on the experiment's text; neither: that of the weights."""
+
+    path: str | None = None
+    vocab_size: int | None = Field(None, gt=8)
+
+
+class TextFiles(Settings):
+    """Plain text, for masked LM and for training a tokenizer."""
+
+    files: tuple[str, ...] = ()  # patterns under the data folder, one text a line
+    tasks: tuple[str, ...] = ()  # and every text of these tasks' files, all splits and languages that are there
+
+
+class Mesh(Settings):
+    """Devices by axis; `data` takes what the others leave."""
+
+    data: int | None = how(None, gt=0)
+    fsdp: int = how(1, gt=0)
+    tensor: int = how(1, gt=0)
+
+
+class Optim(Settings):
+    """AdamW with linear warm-up and linear decay to zero."""
+
+    peak_lr: float = Field(2e-5, gt=0)
+    warmup_frac: float = Field(0.1, ge=0, lt=1)  # of the phase's steps
+    weight_decay: float = Field(0.01, ge=0)  # kernels and embeddings only; see optimizer.decays
+    b1: float = Field(0.9, ge=0, lt=1)
+    b2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+    clip_norm: float | None = Field(1.0, gt=0)  # None: no clipping
+
+
+class Selection(Settings):
+    """Which checkpoint a phase hands over: the best on a split that no table scores."""
+
+    every_steps: int = Field(gt=0)
+    metric: str | None = None  # None: the task's headline metric
+    patience: int | None = Field(None, gt=0)  # evaluations without a better score before the phase ends
+    max_examples: int | None = Field(None, gt=0)  # the first of the split
+
+
+class Save(Settings):
+    """When a running phase is saved."""
+
+    every_steps: int = how(1000, gt=0)
+    keep: int = how(2, gt=0)  # newest checkpoints kept while the phase runs
+
+
+class Phase(Settings):
+    """One training run: an encoder goes in, and a trained one comes out."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    tasks: tuple[str, ...] = Field(min_length=1, max_length=1)
+    parent: str | None = None  # the phase whose encoder it starts from; None: the model's
+    keep_head: bool = False  # take the parent's head as well; it must have the same kind and labels
+    length: int = Field(gt=0)  # tokens
+    batch_size: int = Field(gt=0)  # examples a step (windows for span questions), over all devices
+    epochs: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0)
+    max_examples: int | None = Field(None, gt=0)
+    mask_rate: float = Field(0.15, gt=0, lt=1)  # masked LM: share of tokens to predict
+    optim: Optim = Optim()
+    selection: Selection | None = None  # None: the last step
+    accumulation: int = how(1, gt=0)  # micro-batches a step
+
+
+class Evaluation(Settings):
+    """Zero-shot scores of a phase's model; retrieval needs no target training."""
+
+    phase: str
+    tasks: tuple[str, ...] = Field(min_length=1)
+    langs: tuple[str, ...] | None = None  # None: all of the task's
+    length: int | None = Field(None, gt=0)  # None: that of the phase
+    pooling: Literal["mean", "cls"] = "mean"  # retrieval only
+    layer: int | None = Field(None, ge=0)  # retrieval only: index of hidden_states; None: the middle one
+    batch_size: int = how(64, gt=0)
+
+
+class Splits(Settings):
+    """Where this experiment departs from a task's declared splits: "split" or a slice of one, "dev[:90%]"."""
+
+    task: str
+    train: str | None = None
+    select: str | None = None
+    test: str | None = None
+
+
+class Arm(Settings):
+    """One column of the comparison: the experiment without some of its phases."""
+
+    name: str
+    skip: tuple[str, ...] = ()  # a skipped phase's children take its parent
+
+
+class Experiment(Settings):
+    """One TOML file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    seed: int = Field(0, ge=0, lt=2**31)
+    recipe: str | None = None  # configs/recipes/<recipe>.toml: settings by task and role, beneath this file's
+    note: str | None = how(None)  # printed under the table
+    model: Model = Model()
+    tokenizer: Tokenizer = Tokenizer()
+    world: WorldSettings | None = None  # data from a generated world instead of the data folder
+    text: TextFiles = TextFiles()
+    splits: tuple[Splits, ...] = ()
+    mesh: Mesh = how(Mesh())
+    save: Save = how(Save())
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    evaluations: tuple[Evaluation, ...] = ()
+    arms: tuple[Arm, ...] = (Arm(name="main"),)

@@ -1,0 +1,70 @@
+"""What every node needs to be computed: folders, devices, and where to speak."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+from rich.console import Console
+
+from xlmr_flax.config.schema import Experiment
+from xlmr_flax.graph.nodes import Node, PhaseNode, TokenizerNode, folder_name
+from xlmr_flax.model.hub import resolve
+from xlmr_flax.train.sharding import make_mesh
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where runs are written, data are read and encoded examples are kept."""
+
+    runs: Path
+    data: Path
+    cache: Path
+
+    def of(self, node: Node) -> Path:
+        """A node's folder."""
+        return self.runs / folder_name(node)
+
+    def data_of(self, node: PhaseNode) -> Path:
+        """The data folder, or the world that stands in its place."""
+        return self.of(node.world) if node.world else self.data
+
+    def tokenizer_of(self, node: PhaseNode) -> Path:
+        """The folder of a phase's tokenizer: trained, given, or that of the weights."""
+        if isinstance(node.tokenizer, TokenizerNode):
+            return self.of(node.tokenizer)
+        model = node.root.model
+        return (
+            resolve(node.tokenizer)
+            if node.tokenizer
+            else resolve(model.weights or "", revision=model.revision or "main")
+        )
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of an experiment on this machine."""
+
+    experiment: Experiment
+    folders: Folders
+    console: Console
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """All devices, as the experiment lays them out."""
+        return make_mesh(self.experiment.mesh)
+
+    def say(self, text: str) -> None:
+        """One line to whoever watches."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

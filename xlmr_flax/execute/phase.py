@@ -1,0 +1,325 @@
+"""One phase from beginning to DONE, or from where it was interrupted."""
+
+import dataclasses
+import functools
+import json
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from xlmr_flax import __version__
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.data.batches import Examples, TrainingBatches
+from xlmr_flax.data.examples import fingerprints, load_examples, load_text, text_fingerprints
+from xlmr_flax.data.order import first_items, steps_of
+from xlmr_flax.data.randomness import stream
+from xlmr_flax.data.tokenizer import Tokenizer
+from xlmr_flax.errors import InputError
+from xlmr_flax.evaluate.predict import predict
+from xlmr_flax.execute.context import Context, write_json
+from xlmr_flax.execute.trained import check_length, head_spec, parameter_count, shape_of, tokenizer_in
+from xlmr_flax.graph.nodes import PhaseNode, folder_name
+from xlmr_flax.model import hub, weights
+from xlmr_flax.model.build import Model
+from xlmr_flax.sources.rows import Row
+from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.files import rows
+from xlmr_flax.tasks.task import Task, gold
+from xlmr_flax.train.checkpoint import Checkpoints, load_selected, save_selected
+from xlmr_flax.train.log import Log
+from xlmr_flax.train.loop import Best, Plan, Stop, train
+from xlmr_flax.train.sharding import row_shards, rows_per_shard
+from xlmr_flax.train.step import (
+    State,
+    abstract_params,
+    abstract_state,
+    initial_opt,
+    initial_params,
+    make_model,
+    make_train_step,
+    place_batch,
+    place_course,
+)
+
+LOG_EVERY_STEPS = 10
+
+
+class Material(NamedTuple):
+    """What a phase trains on, checked whole before anything is written."""
+
+    arch: Architecture
+    tokenizer: Tokenizer
+    examples: Examples
+    chosen: np.ndarray
+    steps: int
+    select: tuple[list[Row], Examples] | None
+    sources: dict[str, str]
+
+
+def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
+    """Trains a phase unless it is done; raises Interrupted, with everything saved, when `stop` was asked."""
+    folder, phase = context.folders.of(node), node.phase
+    if (folder / "DONE").is_file():
+        check_sources(folder, sources_of(node, context))
+        return
+    material, declared = prepare(node, context), task(node.task)
+    model = make_model(
+        material.arch,
+        head_spec(declared.head),
+        compute=node.model.compute,
+        remat=context.experiment.model.remat,
+        mesh=context.mesh,
+    )
+    if (folder / "config.json").is_file():
+        check_sources(folder, material.sources)
+    checkpoints = Checkpoints(folder / "checkpoints", keep=context.experiment.save.keep)
+    state, best = start(node, context, model, checkpoints)
+    _record(node, context, material, state)
+    began = int(jax.device_get(state.step))
+    plan = Plan(
+        material.steps, context.experiment.save.every_steps, phase.selection.every_steps if phase.selection else None
+    )
+    batches = TrainingBatches(
+        material.examples,
+        material.chosen,
+        batch_size=phase.batch_size,
+        micro_batches=phase.accumulation,
+        seed=node.seed,
+    )
+    course = place_course(phase.optim, context.mesh, seed=node.seed, steps=material.steps)
+    step = make_train_step(model, phase.optim, context.mesh)
+    metric = (phase.selection.metric if phase.selection else None) or declared.metric
+    with Log(
+        folder, name=node.name, start=began, steps=material.steps, every_steps=LOG_EVERY_STEPS, console=context.console
+    ) as log:
+        state, last = train(
+            state,
+            start=began,
+            plan=plan,
+            batches=batches,
+            step_fn=lambda state, batch: step(state, batch, course),
+            place=functools.partial(place_batch, mesh=context.mesh, lead=1),
+            evaluate=_selector(model, declared, material, context),
+            save=functools.partial(_save, checkpoints),
+            best=best,
+            metric=metric,
+            log=log,
+            stop=stop,
+        )
+    _finish(node, folder, checkpoints, model, context, state=state, last=last, best=best, material=material)
+
+
+def prepare(node: PhaseNode, context: Context) -> Material:
+    """Reads, encodes and checks everything that a phase needs, and writes nothing but the cache."""
+    phase, folders, declared = node.phase, context.folders, task(node.task)
+    field = f"phases.{phase.name}"
+    # Whole examples go to a device: the options of a choice are never parted.
+    rows_per_shard(
+        phase.batch_size // phase.accumulation, row_shards(context.mesh), field=f"{field}.batch_size / accumulation"
+    )
+    tokenizer = tokenizer_in(folders.tokenizer_of(node))
+    arch = shape_of(node, tokenizer)
+    check_length(arch, phase.length, field=f"{field}.length")
+    load = functools.partial(
+        load_examples, data=folders.data_of(node), tokenizer=tokenizer, length=phase.length, cache=folders.cache
+    )
+    if node.text:
+        examples = load_text(
+            node.text, data=folders.data_of(node), tokenizer=tokenizer, length=phase.length,
+            mask_rate=phase.mask_rate, cache=folders.cache,
+        )  # fmt: skip
+    else:
+        examples = load(declared, node.train, declared.train_lang)
+    chosen = _chosen(examples, limit=phase.max_examples, seed=node.seed)
+    if not len(chosen):
+        raise InputError(f"{field}: {node.task} gives nothing to train on")
+    steps = phase.steps or steps_of(len(chosen), batch_size=phase.batch_size, epochs=phase.epochs or 1.0)
+    select = None
+    if node.select and phase.selection:
+        found = rows(declared, node.select, declared.train_lang, folders.data_of(node))[: phase.selection.max_examples]
+        select = (found, _first_rows(load(declared, node.select, declared.train_lang), len(found)))
+    return Material(arch, tokenizer, examples, chosen, steps, select, sources_of(node, context))
+
+
+def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
+    """The content hash of every file that a phase trains or selects on."""
+    data, declared = context.folders.data_of(node), task(node.task)
+    if node.text:
+        return text_fingerprints(node.text, data)
+    found = fingerprints(declared, node.train, declared.train_lang, data)
+    return found | (fingerprints(declared, node.select, declared.train_lang, data) if node.select else {})
+
+
+def check_sources(folder: Path, now: dict[str, str]) -> None:
+    """Raises InputError when a file is not the one that the phase in `folder` was trained on."""
+    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))["sources"]
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if changed:
+        raise InputError(
+            f"{folder}: {', '.join(changed)} changed since this phase was trained; put the old file back, or remove the folder"
+        )
+
+
+def start(node: PhaseNode, context: Context, model: Model, checkpoints: Checkpoints) -> tuple[State, Best]:
+    """The newest checkpoint's state, or the first one: what is carried, fresh and dropped is said."""
+    patience = node.phase.selection.patience if node.phase.selection else None
+    like = abstract_state(model, node.phase.optim, context.mesh)
+    restored = checkpoints.restore({**like.params, "optimizer": like.opt, "step": like.step})
+    if restored is None:
+        params = first_params(node, context, model)
+        return State(
+            params,
+            initial_opt(model, node.phase.optim, context.mesh, params),
+            jax.device_put(np.int32(0), like.step.sharding),
+        ), Best(patience)
+    context.say(f"{node.name}: continues at step {restored.step}")
+    parts = restored.parts
+    state = State({"encoder": parts["encoder"], "head": parts["head"]}, parts["optimizer"], parts["step"])
+    return state, Best(patience, restored.progress["evaluations"])
+
+
+def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, Any]:
+    """The weights that a phase starts from."""
+    like, key, kind = abstract_params(model, context.mesh), stream(node.seed, "init"), model.spec.kind
+    if node.parent:
+        where = context.folders.of(node.parent)
+        wanted = like if node.phase.keep_head else {"encoder": like["encoder"]}
+        parts = load_selected(where / "checkpoints", wanted)
+        old = task(node.parent.task).head.kind
+        head = f"{old} head carried" if node.phase.keep_head else f"{kind} head fresh · dropped: its {old} head"
+        context.say(f"{node.name}: encoder carried from {folder_name(node.parent)} · {head}")
+        return (
+            parts if node.phase.keep_head else {**parts, "head": initial_params(model, context.mesh, key=key)["head"]}
+        )
+    if node.model.weights:
+        folder = hub.resolve(node.model.weights, revision=node.model.revision or "main")
+        places = dict(weights.flat(like))
+        loaded = weights.load(
+            folder,
+            model,
+            key,
+            head=node.phase.keep_head,
+            put=lambda path, array: jax.device_put(array, places[path].sharding),
+        )
+        context.say(
+            f"{node.name}: {len(loaded.carried)} arrays carried from {folder} · fresh: {', '.join(loaded.fresh) or 'none'} "
+            f"· dropped: {', '.join(loaded.dropped) or 'none'}"
+        )
+        return loaded.params
+    context.say(f"{node.name}: encoder and {kind} head fresh ({node.model.preset}, random weights)")
+    return initial_params(model, context.mesh, key=key)
+
+
+def _chosen(examples: Examples, *, limit: int | None, seed: int) -> np.ndarray:
+    """The items of a subset of the examples; one that is cut into several items stays whole."""
+    of_item = np.asarray(examples.encoded.example)[:: examples.units_per_item]
+    numbers = np.unique(of_item)
+    return np.flatnonzero(np.isin(of_item, numbers[first_items(len(numbers), limit=limit, seed=seed)]))
+
+
+def _first_rows(examples: Examples, count: int) -> Examples:
+    """The examples of the first rows only."""
+    encoded = examples.encoded
+    units = int(np.searchsorted(encoded.example, count))
+    tokens = int(encoded.start[units])
+    per = {len(encoded.ids): tokens, len(encoded.example): units}
+    label, where = (array[: per.get(len(array), count)] for array in (encoded.label, encoded.where))
+    part = encoded._replace(
+        ids=encoded.ids[:tokens],
+        start=encoded.start[: units + 1],
+        example=encoded.example[:units],
+        label=label,
+        where=where,
+    )
+    return dataclasses.replace(examples, encoded=part)
+
+
+def _selector(
+    model: Model, declared: Task, material: Material, context: Context
+) -> Callable[[State], dict[str, float]]:
+    def evaluate(state: State) -> dict[str, float]:
+        assert material.select is not None
+        found, examples = material.select
+        predicted = predict(model, state.params, declared, found, examples, mesh=context.mesh, batch_size=64)
+        return declared.score([gold(declared, row) for row in found], predicted)
+
+    return evaluate
+
+
+def _save(checkpoints: Checkpoints, step: int, state: State, best: Best) -> None:
+    checkpoints.save(step, {**state.params, "optimizer": state.opt, "step": state.step}, best.progress())
+
+
+def _finish(
+    node: PhaseNode, folder: Path, checkpoints: Checkpoints, model: Model, context: Context,
+    *, state: State, last: int, best: Best, material: Material,
+) -> None:  # fmt: skip
+    """Keeps the selected weights and says DONE."""
+    selected = best.step if best.step is not None else last
+    params = state.params
+    checkpoints.wait()
+    if selected != last:
+        params = checkpoints.parts_at(selected, abstract_params(model, context.mesh))
+    checkpoints.close()
+    save_selected(folder / "checkpoints", params, {"step": selected})
+    done = {
+        "step": selected,
+        "steps_run": last,
+        "steps": material.steps,
+        "selection": selection_text(node),
+        "score": best.score,
+        "evaluations": best.evaluations,
+        "counts": material.examples.encoded.counts,
+    }
+    write_json(folder / "DONE", done)
+
+
+def selection_text(node: PhaseNode) -> str:
+    """How a phase's checkpoint was chosen, for tables."""
+    if not node.phase.selection:
+        return "last step"
+    metric = node.phase.selection.metric or task(node.task).metric
+    return f"best {metric} on {node.task} {node.select} ({task(node.task).train_lang})"
+
+
+def _record(node: PhaseNode, context: Context, material: Material, state: State) -> None:
+    """What the phase is (config.json) and where it runs (host.json)."""
+    folder, head = context.folders.of(node), task(node.task).head
+    tokenizer = context.folders.tokenizer_of(node)
+    inside = tokenizer.is_relative_to(context.folders.runs)
+    config = {
+        "key": node.key,
+        "task": node.task,
+        "phase": node.phase.model_dump(mode="json"),
+        "seed": node.seed,
+        "parent": folder_name(node.parent) if node.parent else node.model.weights or f"scratch ({node.model.preset})",
+        "train": node.train,
+        "select": node.select,
+        "compute": node.model.compute,
+        "architecture": material.arch.model_dump(mode="json"),
+        "parameters": parameter_count(state.params),
+        "head": {"kind": head.kind, "labels": list(head.labels), "options": head.options},
+        "tokenizer": {
+            "folder": str(tokenizer.relative_to(context.folders.runs) if inside else tokenizer.resolve()),
+            "fingerprint": material.tokenizer.fingerprint,
+        },
+        "sources": material.sources,
+        "counts": material.examples.encoded.counts,
+    }
+    write_json(folder / "config.json", config)
+    device = jax.devices()[0]
+    host = {
+        "command": sys.argv,
+        "versions": {name: version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")}
+        | {"xlmr_flax": __version__, "python": platform.python_version()},
+        "devices": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
+        "mesh": dict(context.mesh.shape),
+        "rows_per_device": node.phase.batch_size // node.phase.accumulation // row_shards(context.mesh),
+    }
+    write_json(folder / "host.json", host)

@@ -1,0 +1,91 @@
+"""What a phase computes with: its shape, its head, its tokenizer; and a finished phase's model, ready to predict."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.data.tokenizer import Tokenizer, check_fits, load_tokenizer
+from xlmr_flax.errors import InputError
+from xlmr_flax.execute.context import Folders
+from xlmr_flax.graph import check
+from xlmr_flax.graph.nodes import PhaseNode
+from xlmr_flax.model import hub
+from xlmr_flax.model.build import Model
+from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.tasks.task import Head
+from xlmr_flax.train.checkpoint import load_selected
+from xlmr_flax.train.step import abstract_params, make_model
+
+
+class Trained(NamedTuple):
+    """A finished phase's model on the devices."""
+
+    model: Model
+    params: Any
+    tokenizer: Tokenizer
+    task: str
+    length: int
+    tokenizer_folder: Path
+    labels: tuple[str, ...]
+
+
+def head_spec(head: Head) -> HeadSpec:
+    """The model's head for a task's."""
+    return HeadSpec(head.kind, len(head.labels) or head.options or 0)
+
+
+def shape_of(node: PhaseNode, tokenizer: Tokenizer) -> Architecture:
+    """The encoder's shape. Raises InputError when the tokenizer, the weights and the length do not go together."""
+    model = node.root.model
+    if model.weights:
+        folder = hub.resolve(model.weights, revision=model.revision or "main")
+        changes = {name: value for name, value in model.architecture.model_dump().items() if value is not None}
+        arch = hub.architecture(folder).model_copy(update=changes)
+        check_fits(tokenizer, arch.vocab_size)
+    else:
+        arch = check.architecture(model, tokenizer.vocab_size)
+    if tokenizer.vocab_size > arch.vocab_size:
+        raise InputError(f"the tokenizer has {tokenizer.vocab_size} words, the model's vocab_size is {arch.vocab_size}")
+    if tokenizer.pad != arch.pad_token_id:
+        raise InputError(f"the tokenizer's <pad> is {tokenizer.pad}, the model's pad_token_id is {arch.pad_token_id}")
+    return arch
+
+
+def check_length(arch: Architecture, length: int, *, field: str) -> None:
+    """Raises InputError for rows that are longer than the model's positions."""
+    if length > arch.longest:
+        raise InputError(f"{field}={length}: the model has positions for at most {arch.longest} tokens")
+
+
+@functools.lru_cache(maxsize=4)
+def tokenizer_in(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder, read once."""
+    return load_tokenizer(folder)
+
+
+def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
+    """The model of a finished phase's folder. Raises InputError when it is none."""
+    if not (folder / "DONE").is_file():
+        raise InputError(f"{folder}: not a finished phase (no DONE in it); run its experiment to the end first")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
+    head = Head(config["head"]["kind"], tuple(config["head"]["labels"]), config["head"]["options"])
+    tokenizer_folder = folders.runs / config["tokenizer"]["folder"]  # an absolute one stays as it is
+    tokenizer = tokenizer_in(tokenizer_folder)
+    if tokenizer.fingerprint != config["tokenizer"]["fingerprint"]:
+        raise InputError(
+            f"{tokenizer_folder}: not the tokenizer that {folder} was trained with; its content has changed"
+        )
+    model = make_model(arch, head_spec(head), compute=config["compute"], remat=False, mesh=mesh)
+    params = load_selected(folder / "checkpoints", abstract_params(model, mesh))
+    return Trained(model, params, tokenizer, config["task"], config["phase"]["length"], tokenizer_folder, head.labels)
+
+
+def parameter_count(params: Any) -> int:
+    """How many numbers a model has."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,142 @@
+"""A config becomes a graph: nodes in an order in which they can be computed, equal ones once."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from xlmr_flax.config.schema import Arm, Experiment, Phase, Splits
+from xlmr_flax.config.settings import what
+from xlmr_flax.errors import listed
+from xlmr_flax.graph.check import problems
+from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, key_of
+from xlmr_flax.tasks.catalogue import task
+
+
+class Scored(NamedTuple):
+    """One evaluation as a table shows it: equal nodes may stand in several arms."""
+
+    arm: str
+    node: EvalNode
+
+
+class Graph(NamedTuple):
+    """Everything that an experiment computes."""
+
+    experiment: Experiment
+    nodes: tuple[Node, ...]  # parents before children
+    scored: tuple[Scored, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the whole experiment in its folder's name."""
+        return key_of(experiment=what(self.experiment))
+
+    def find(self, key: str) -> Node | None:
+        """The node whose key starts so."""
+        return next((node for node in self.nodes if node.key.startswith(key)), None)
+
+
+def build(experiment: Experiment) -> Graph:
+    """Compiles a config into nodes; needs no data, no weights and no jax.
+
+    Raises InputError that lists every problem of names, parents, languages, splits and sizes.
+    """
+    found = problems(experiment)
+    if found:
+        raise listed([f"{experiment.name}: {problem}" for problem in found])
+    scored: list[Scored] = []
+    roots: list[Node] = []
+    for arm in experiment.arms:
+        phases = _phases(experiment, arm)
+        roots += phases.values()
+        for node in _evaluations(experiment, arm, phases):
+            scored.append(Scored(arm.name, node))
+            roots.append(node)
+    return Graph(experiment, tuple(_in_order(roots)), tuple(scored))
+
+
+def split_of(experiment: Experiment, name: str, role: str) -> str | None:
+    """The split specification of a task in a role (train, select, test): the experiment's, or else the task's."""
+    mine = next((splits for splits in experiment.splits if splits.task == name), Splits(task=name))
+    return getattr(mine, role) or getattr(task(name), role)
+
+
+def languages(experiment: Experiment, name: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The languages of an evaluation: those asked for, or all of the world's or of the task's."""
+    if asked is not None:
+        return asked
+    if experiment.world is None:
+        return task(name).langs
+    # English is every pair's other side in retrieval, never a row of its own.
+    own = () if task(name).head.kind == "embedding" else ("en",)
+    return own + experiment.world.languages
+
+
+def _phases(experiment: Experiment, arm: Arm) -> dict[str, PhaseNode]:
+    by_name = {phase.name: phase for phase in experiment.phases}
+    nodes: dict[str, PhaseNode] = {}
+
+    def node(name: str) -> PhaseNode:
+        if name not in nodes:
+            parent = _nearest(by_name, by_name[name].parent, arm.skip)
+            nodes[name] = _phase_node(experiment, by_name[name], node(parent) if parent else None)
+        return nodes[name]
+
+    return {phase.name: node(phase.name) for phase in experiment.phases if phase.name not in arm.skip}
+
+
+def _nearest(by_name: dict[str, Phase], name: str | None, skip: tuple[str, ...]) -> str | None:
+    while name in skip:
+        name = by_name[name].parent
+    return name
+
+
+def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) -> PhaseNode:
+    world = WorldNode(experiment.world) if experiment.world else None
+    tokenizer: TokenizerNode | str | None = experiment.tokenizer.path
+    if experiment.tokenizer.vocab_size:
+        tokenizer = TokenizerNode(experiment.tokenizer.vocab_size, experiment.text, world)
+    name = phase.tasks[0]
+    masked_lm = task(name).head.kind == "mlm"
+    return PhaseNode(
+        phase=phase,
+        seed=experiment.seed,
+        model=experiment.model,
+        parent=parent,
+        tokenizer=tokenizer,
+        world=world,
+        text=experiment.text if masked_lm else None,
+        train="text" if masked_lm else split_of(experiment, name, "train") or "train",
+        select=split_of(experiment, name, "select") if phase.selection else None,
+    )
+
+
+def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode]) -> Iterable[EvalNode]:
+    by_name = {phase.name: phase for phase in experiment.phases}
+    for evaluation in experiment.evaluations:
+        for name in evaluation.tasks:
+            # Retrieval needs no head, so where its phase is skipped the one before it is scored instead: that is what
+            # the skipped phase is compared with.
+            retrieval = task(name).head.kind == "embedding"
+            phase = _nearest(by_name, evaluation.phase, arm.skip) if retrieval else evaluation.phase
+            if phase in phases:
+                langs = languages(experiment, name, evaluation.langs)
+                yield EvalNode(phases[phase], name, split_of(experiment, name, "test") or "test", langs, evaluation)
+
+
+def _in_order(roots: Iterable[Node]) -> list[Node]:
+    done: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        for parent in node.parents:
+            visit(parent)
+        twin = done.get(node.key)
+        if isinstance(twin, EvalNode) and isinstance(node, EvalNode):
+            node = dataclasses.replace(
+                twin, langs=twin.langs + tuple(lang for lang in node.langs if lang not in twin.langs)
+            )
+        done[node.key] = node
+
+    for root in roots:
+        visit(root)
+    return list(done.values())

@@ -1,0 +1,215 @@
+"""Everything about a config that can be known without data, weights or jax, and that its schema cannot say."""
+
+from collections.abc import Iterable, Iterator
+
+from pydantic import ValidationError
+
+from xlmr_flax.config.architecture import PRESETS, Architecture
+from xlmr_flax.config.load import did_you_mean
+from xlmr_flax.config.schema import Evaluation, Experiment, Model, Phase, Splits
+from xlmr_flax.errors import InputError
+from xlmr_flax.tasks.catalogue import TASKS, task
+from xlmr_flax.tasks.splits import parse
+from xlmr_flax.tasks.task import Task
+
+SHORTEST = 8  # tokens: two special ones a text and room for something between them
+
+
+def problems(experiment: Experiment) -> list[str]:
+    """Every problem, each as one sentence with its dotted key."""
+    found = [*_model(experiment), *_names(experiment), *_splits(experiment)]
+    for phase in experiment.phases:
+        found += _phase(experiment, phase)
+    if not found:  # what follows needs names that exist
+        found += _parents(experiment)
+    if not found:
+        for index, evaluation in enumerate(experiment.evaluations):
+            found += _evaluation(experiment, evaluation, key=f"evaluations.{index}")
+    return found
+
+
+def architecture(model: Model, vocab_size: int | None) -> Architecture:
+    """The shape of a model from scratch; `vocab_size` is its tokenizer's. Raises ValidationError."""
+    changes = {name: value for name, value in model.architecture.model_dump().items() if value is not None}
+    sizes = {"vocab_size": vocab_size} if vocab_size else {}
+    return Architecture(**{**PRESETS[model.preset or "tiny"], **sizes, **changes})
+
+
+def _model(experiment: Experiment) -> Iterator[str]:
+    model, tokenizer, text = experiment.model, experiment.tokenizer, experiment.text
+    if bool(model.weights) == bool(model.preset):
+        yield "model: wanted either weights (a folder or hub id) or preset (from scratch), found " + (
+            "both" if model.weights else "neither"
+        )
+    if tokenizer.path and tokenizer.vocab_size:
+        yield "tokenizer: wanted either path or vocab_size (to train one), found both"
+    if model.preset and not (tokenizer.path or tokenizer.vocab_size):
+        yield f"tokenizer: a {model.preset} model from scratch needs one; set tokenizer.path or tokenizer.vocab_size"
+    if model.weights and tokenizer.vocab_size:
+        yield "tokenizer.vocab_size: pretrained weights come with their own tokenizer; remove it"
+    if tokenizer.vocab_size and not (text.files or text.tasks):
+        yield "text: a tokenizer is trained on it; name text.files or text.tasks"
+    if model.weights:
+        changed = {name for name, value in model.architecture.model_dump().items() if value is not None}
+        for name in sorted(name for name in changed if not name.endswith(("dropout", "dropout_prob"))):
+            yield f"model.architecture.{name}: pretrained weights have their own shape; only dropout can be changed"
+    if model.preset:
+        try:
+            architecture(model, tokenizer.vocab_size or 250_002)
+        except ValidationError as error:
+            yield from (
+                f"model.architecture: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
+            )
+
+
+def _names(experiment: Experiment) -> Iterator[str]:
+    phases = [phase.name for phase in experiment.phases]
+    yield from _doubled("phases", phases)
+    yield from _doubled("arms", [arm.name for arm in experiment.arms])
+    yield from _doubled("splits", [splits.task for splits in experiment.splits])
+    for arm in experiment.arms:
+        for name in arm.skip:
+            yield from _unknown(f"arms.{arm.name}.skip", "phase", name, phases)
+        if set(phases) <= set(arm.skip):
+            yield f"arms.{arm.name}.skip: nothing is left of this arm"
+    for index, evaluation in enumerate(experiment.evaluations):
+        yield from _unknown(f"evaluations.{index}.phase", "phase", evaluation.phase, phases)
+        for name in evaluation.tasks:
+            yield from _unknown(f"evaluations.{index}.tasks", "task", name, TASKS)
+    for phase in experiment.phases:
+        if phase.parent is not None:
+            yield from _unknown(f"phases.{phase.name}.parent", "phase", phase.parent, phases)
+        for name in phase.tasks:
+            yield from _unknown(f"phases.{phase.name}.tasks", "task", name, TASKS)
+    for splits in experiment.splits:
+        yield from _unknown(f"splits.{splits.task}", "task", splits.task, TASKS)
+    for name in experiment.text.tasks:
+        yield from _unknown("text.tasks", "task", name, TASKS)
+
+
+def _doubled(table: str, names: list[str]) -> Iterator[str]:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{table}: {name!r} stands there {names.count(name)} times; names must differ"
+
+
+def _unknown(key: str, kind: str, name: str, known: Iterable[str]) -> Iterator[str]:
+    if name not in known:
+        yield f"{key}: no {kind} is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}"
+
+
+def _splits(experiment: Experiment) -> Iterator[str]:
+    for splits in experiment.splits:
+        for role in ("train", "select", "test"):
+            spec = getattr(splits, role)
+            if spec is not None:
+                try:
+                    parse(spec)
+                except InputError as error:
+                    yield f"splits.{splits.task}.{role}: {error}"
+
+
+def _phase(experiment: Experiment, phase: Phase) -> Iterator[str]:
+    key = f"phases.{phase.name}"
+    if (phase.epochs is None) == (phase.steps is None):
+        found = "neither" if phase.epochs is None else "both"
+        yield f"{key}: wanted either epochs or steps, found {found}"
+    if phase.batch_size % phase.accumulation:
+        yield f"{key}.batch_size={phase.batch_size} does not split into {phase.accumulation} micro-batches"
+    yield from _length(experiment, f"{key}.length", phase.length)
+    declared = TASKS.get(phase.tasks[0])
+    if declared is None:
+        return
+    if declared.head.kind == "embedding":
+        yield f"{key}.tasks: {declared.name} is only scored, it trains nothing; name it under evaluations"
+    elif declared.head.kind == "mlm":
+        if not (experiment.text.files or experiment.text.tasks):
+            yield f"{key}: masked LM needs text; name text.files or text.tasks"
+        if phase.selection:
+            yield f"{key}.selection: masked LM hands over its last step; remove it"
+    else:
+        yield from _training_splits(experiment, phase, declared)
+
+
+def _length(experiment: Experiment, key: str, length: int) -> Iterator[str]:
+    if length < SHORTEST:
+        yield f"{key}={length}: wanted at least {SHORTEST} tokens"
+    if experiment.model.preset:
+        try:
+            longest = architecture(experiment.model, 250_002).longest
+        except ValidationError:
+            return  # told by _model
+        if length > longest:
+            yield f"{key}={length}: the model has positions for at most {longest} tokens"
+
+
+def _training_splits(experiment: Experiment, phase: Phase, declared: Task) -> Iterator[str]:
+    key, specs = f"phases.{phase.name}", _specs(experiment, declared)
+    if specs["train"] is None:
+        yield f"{key}.tasks: {declared.name} has no training split; name one under [[splits]]"
+        return
+    if phase.selection and specs["select"] is None:
+        yield f"{key}.selection: {declared.name} has no split to select on; name one under [[splits]], or remove selection"
+    if phase.selection and specs["select"] and _overlap(specs["train"], specs["select"]):
+        yield f"{key}.selection: {declared.name} selects on {specs['select']}, which is part of its training split {specs['train']}"
+
+
+def _specs(experiment: Experiment, declared: Task) -> dict[str, str | None]:
+    mine = next((splits for splits in experiment.splits if splits.task == declared.name), Splits(task=declared.name))
+    return {role: getattr(mine, role) or getattr(declared, role) for role in ("train", "select", "test")}
+
+
+def _overlap(one: str, other: str) -> bool:
+    try:
+        a, b = parse(one), parse(other)
+    except InputError:
+        return False  # told by _splits
+    return a.split == b.split and a.start < b.stop and b.start < a.stop
+
+
+def _parents(experiment: Experiment) -> Iterator[str]:
+    by_name = {phase.name: phase for phase in experiment.phases}
+    for phase in experiment.phases:
+        line, name = [phase.name], phase.parent
+        while name is not None and name not in line:
+            line.append(name)
+            name = by_name[name].parent
+        if name == phase.name:
+            yield f"phases.{phase.name}.parent: goes round in a circle: {' → '.join([*line, name])}"
+        if phase.keep_head:
+            parent = by_name[phase.parent] if phase.parent else None
+            if parent is None and not experiment.model.weights:
+                yield f"phases.{phase.name}.keep_head: there is no parent to take a head from"
+            elif parent is not None and task(parent.tasks[0]).head != task(phase.tasks[0]).head:
+                yield f"phases.{phase.name}.keep_head: the head of {parent.name} has another kind or other labels"
+
+
+def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> Iterator[str]:
+    trained = next(phase for phase in experiment.phases if phase.name == evaluation.phase)
+    head = task(trained.tasks[0]).head
+    if evaluation.length is not None:
+        yield from _length(experiment, f"{key}.length", evaluation.length)
+    if evaluation.layer is not None and experiment.model.preset:
+        layers = architecture(experiment.model, 250_002).num_hidden_layers
+        if evaluation.layer > layers:
+            yield f"{key}.layer={evaluation.layer}: the model has hidden states 0 … {layers}"
+    for name in evaluation.tasks:
+        declared = task(name)
+        if declared.head.kind != "embedding" and declared.head != head:
+            yield f"{key}.tasks: {name} needs another head than the one that phase {trained.name} trains on {trained.tasks[0]}"
+        specs = _specs(experiment, declared)
+        if specs["test"] is None or declared.head.kind == "mlm":
+            yield f"{key}.tasks: {name} has no split to score"
+        elif declared.name == trained.tasks[0]:
+            yield from (
+                f"{key}.tasks: {name} would be scored on {specs['test']}, which overlaps its {role} split {specs[role]}"
+                for role in ("train", "select")
+                if specs[role] and _overlap(specs[role] or "", specs["test"]) and (role == "train" or trained.selection)
+            )
+        yield from _languages(experiment, declared, evaluation.langs or (), key=key)
+
+
+def _languages(experiment: Experiment, declared: Task, asked: tuple[str, ...], *, key: str) -> Iterator[str]:
+    known = ("en", *experiment.world.languages) if experiment.world else declared.langs
+    for lang in asked:
+        if lang not in known:
+            yield f"{key}.langs: {declared.name} has no language {lang!r}{did_you_mean(lang, known)}; it has: {', '.join(known)}"

@@ -1,0 +1,172 @@
+"""What an experiment is made of, each part under a key that says what it is and not how or where it was computed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xlmr_flax.config.schema import Evaluation, Model, Phase, TextFiles
+from xlmr_flax.config.settings import what
+from xlmr_flax.config.world import WorldSettings
+from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.task import identity
+
+# Part of every key: raise it when the same settings come to mean other numbers.
+KEY_VERSION = 1
+
+
+def key_of(**parts: Any) -> str:
+    """Twelve hexadecimal digits that stand for plain values."""
+    text = json.dumps({"version": KEY_VERSION, **parts}, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class WorldNode:
+    """A generated world, written in the official layouts."""
+
+    settings: WorldSettings
+
+    kind = "world"
+    name = "world"
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the world's settings."""
+        return key_of(world=what(self.settings))
+
+    @property
+    def parents(self) -> tuple["Node", ...]:
+        """A world needs nothing."""
+        return ()
+
+
+@dataclass(frozen=True)
+class TokenizerNode:
+    """A Unigram tokenizer trained on the experiment's text."""
+
+    vocab_size: int
+    text: TextFiles
+    world: WorldNode | None
+
+    kind = "tokenizer"
+    name = "unigram"
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the text's declared identity and the size."""
+        return key_of(tokenizer=self.vocab_size, text=what(self.text), world=_key(self.world))
+
+    @property
+    def parents(self) -> tuple["Node", ...]:
+        """The world that its text comes from, if any."""
+        return (self.world,) if self.world else ()
+
+
+@dataclass(frozen=True)
+class PhaseNode:
+    """One phase: an encoder from its parent or from the model's weights, trained on one task."""
+
+    phase: Phase = field(repr=False)
+    seed: int
+    model: Model = field(repr=False)
+    parent: "PhaseNode | None"
+    tokenizer: TokenizerNode | str | None  # trained · folder or hub id · that of the weights
+    world: WorldNode | None
+    text: TextFiles | None = field(repr=False)  # masked LM only
+    train: str  # split specifications
+    select: str | None
+
+    kind = "phase"
+
+    @property
+    def name(self) -> str:
+        """The phase's name in the config; not part of its key."""
+        return self.phase.name
+
+    @property
+    def task(self) -> str:
+        """The task that it trains."""
+        return self.phase.tasks[0]
+
+    @property
+    def root(self) -> "PhaseNode":
+        """The first phase of its line, which takes its encoder from the model's settings."""
+        return self.parent.root if self.parent else self
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the settings, the data's declared identity and the parent's key."""
+        settings = {k: v for k, v in what(self.phase).items() if k not in ("name", "parent", "tasks")}
+        declared, lang = task(self.task), task(self.task).train_lang
+        return key_of(
+            phase=settings,
+            seed=self.seed,
+            compute=self.model.compute,
+            parent=self.parent.key if self.parent else {"model": what(self.model)},
+            tokenizer=self.tokenizer.key if isinstance(self.tokenizer, TokenizerNode) else self.tokenizer,
+            world=_key(self.world),
+            text=what(self.text) if self.text else None,
+            train=None if self.text else identity(declared, self.train, lang),
+            select=identity(declared, self.select, lang) if self.select else None,
+        )
+
+    @property
+    def parents(self) -> tuple["Node", ...]:
+        """Everything that must be there before it can start."""
+        needed = (self.world, self.tokenizer, self.parent)
+        return tuple(node for node in needed if node is not None and not isinstance(node, str))
+
+
+@dataclass(frozen=True)
+class EvalNode:
+    """The scores of one phase's model on one task; languages may be added to it later."""
+
+    phase: PhaseNode
+    task: str
+    split: str
+    langs: tuple[str, ...]
+    evaluation: Evaluation = field(repr=False)
+
+    kind = "eval"
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.task
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the phase's key, the split and the settings; not of the languages."""
+        settings = {k: v for k, v in what(self.evaluation).items() if k not in ("phase", "tasks", "langs")}
+        return key_of(eval=settings, phase=self.phase.key, split=identity(task(self.task), self.split, "{lang}"))
+
+    @property
+    def parents(self) -> tuple["Node", ...]:
+        """The phase whose model is scored."""
+        return (self.phase,)
+
+
+Node = WorldNode | TokenizerNode | PhaseNode | EvalNode
+FOLDERS: Mapping[str, str] = {"world": "worlds", "tokenizer": "tokenizers", "phase": "phases", "eval": "evals"}
+
+
+def folder_name(node: Node) -> str:
+    """Where a node's files lie under the runs folder."""
+    return f"{FOLDERS[node.kind]}/{node.name}-{node.key}"
+
+
+def _key(node: Node | None) -> str | None:
+    return node.key if node else None
+
+
+def is_done(node: Node, runs: Path) -> bool:
+    """Whether nothing is left to compute of a node; of an evaluation, whether all of its languages are scored."""
+    folder = runs / folder_name(node)
+    if not isinstance(node, EvalNode):
+        return (folder / "DONE").is_file()
+    path = folder / "scores.json"
+    return path.is_file() and set(node.langs) <= json.loads(path.read_text(encoding="utf-8"))["langs"].keys()

@@ -1,0 +1,139 @@
+"""Where weights are, a local folder or Hugging Face's hub, and what their config.json says."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pydantic
+from huggingface_hub import errors
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.errors import InputError, listed
+
+SMALL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "*.bpe.model")
+SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json")
+BIN = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+
+MODEL_TYPE = "xlm-roberta"
+
+# What transformers takes where config.json is silent, which is not always what we take; sizes have to be there.
+SILENT = {
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "classifier_dropout": None,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "initializer_range": 0.02,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+}
+
+# Settings that change what is computed: only these values are built here.
+ONLY: dict[str, Any] = {
+    "model_type": MODEL_TYPE,
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "is_encoder_decoder": False,
+    "tie_word_embeddings": True,
+    "pruned_heads": {},
+}
+
+# Settings that change nothing here: names, records of how the file came to be, and the making of outputs.
+IGNORED = frozenset(
+    (
+        *(
+            "_name_or_path",
+            "architectures",
+            "transformers_version",
+            "torch_dtype",
+            "dtype",
+            "tokenizer_class",
+            "language",
+        ),
+        *("id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params"),
+        *("use_cache", "output_past", "output_attentions", "output_hidden_states", "return_dict"),
+        *("gradient_checkpointing", "chunk_size_feed_forward", "_attn_implementation_autoset"),
+    )
+)
+
+
+def resolve(weights: str, *, revision: str = "main", cache: Path | None = None) -> Path:
+    """The local folder of `weights`: a folder as it is, a hub id by downloading what is needed of it.
+
+    The folder of a hub id is named by the commit, which is what `revision` means for ever.
+    """
+    if Path(weights).is_dir():
+        return Path(weights)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", weights):
+        raise InputError(
+            f"weights={weights!r}: no such folder; give one, or a hub id like FacebookAI/xlm-roberta-large"
+        )
+    folder = _snapshot(weights, revision, cache, SMALL_FILES + SAFETENSORS)
+    if not any(folder.glob("*.safetensors")):
+        folder = _snapshot(weights, revision, cache, SMALL_FILES + BIN)
+    return folder
+
+
+def architecture(folder: Path) -> Architecture:
+    """What the folder's config.json says of the encoder; what we do not build is refused by name."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: no config.json here, so the weights' shape is unknown; copy it beside them"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: a {type(config).__name__} where settings were expected")
+    fields = Architecture.model_fields
+    problems = [
+        f"{path}: {name}={config[name]!r} is not supported, only {value!r}"
+        for name, value in ONLY.items()
+        if config.get(name, None if name == "model_type" else value) not in (value, None if value == {} else value)
+    ]
+    problems += [
+        f"{path}: {name} is a setting nobody here knows; if it does not change the encoder, take it out"
+        for name in config
+        if name not in fields and name not in ONLY and name not in IGNORED
+    ]
+    if problems:
+        raise listed(problems)
+    stated = {name: config[name] for name in fields if name in config}
+    try:
+        return Architecture(**{**SILENT, **stated})
+    except pydantic.ValidationError as error:
+        raise listed([f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from error
+
+
+def _snapshot(weights: str, revision: str, cache: Path | None, patterns: tuple[str, ...]) -> Path:
+    try:
+        found = huggingface_hub.snapshot_download(
+            weights, revision=revision, cache_dir=cache, allow_patterns=list(patterns)
+        )
+    except errors.RevisionNotFoundError as error:
+        raise InputError(f"weights={weights!r}: the hub has no revision {revision!r} of it") from error
+    except errors.RepositoryNotFoundError as error:
+        raise InputError(
+            f"weights={weights!r}: no such folder here and no such repository on the hub; "
+            "correct the name, or set HF_TOKEN if it is private"
+        ) from error
+    except (
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+        OSError,
+    ) as error:
+        raise InputError(
+            f"weights={weights!r}: not a folder here, not in the hub's cache, and the hub cannot be reached "
+            f"({type(error).__name__}); fetch it where there is a network and give the folder"
+        ) from error
+    return Path(found)

@@ -1,0 +1,128 @@
+"""From scored evaluations to the rows of results.json and what they come to."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from xlmr_flax.graph.build import Graph, Scored
+from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
+from xlmr_flax.tasks.catalogue import task
+
+Row = dict[str, Any]
+COLUMNS = (
+    "arm", "asked_phase", "phase", "task", "lang", "metric", "score", "n_scored", "n_dataset", "seed", "phase_key", "selection", "flags",
+)  # fmt: skip
+
+
+def collect(graph: Graph, runs: Path) -> dict[str, Any]:
+    """Everything that results.json says; scores are fractions of 1."""
+    rows = [row for scored in graph.scored for row in rows_of(scored, runs)]
+    return {
+        "experiment": graph.experiment.name,
+        "fingerprint": graph.fingerprint,
+        "rows": rows,
+        "summary": summary(rows),
+    }
+
+
+def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
+    """A row for each language and metric of one evaluation."""
+    node = scored.node
+    path = runs / folder_name(node) / "scores.json"
+    langs = json.loads(path.read_text(encoding="utf-8"))["langs"] if path.is_file() else {}
+    done = json.loads((runs / folder_name(node.phase) / "DONE").read_text(encoding="utf-8")) if langs else {}
+    for lang in (lang for lang in node.langs if lang in langs):
+        for metric, score in langs[lang]["scores"].items():
+            yield {
+                "arm": scored.arm,
+                "asked_phase": node.evaluation.phase,
+                "phase": node.phase.name,
+                "task": node.task,
+                "lang": lang,
+                "metric": metric,
+                "score": score,
+                "n_scored": langs[lang]["n_scored"],
+                "n_dataset": langs[lang]["n_dataset"],
+                "seed": node.phase.seed,
+                "phase_key": node.phase.key,
+                "selection": done["selection"] + (f", step {done['step']}" if done["step"] != done["steps"] else ""),
+                "flags": flags(node),
+            }
+
+
+def flags(node: EvalNode) -> list[str]:
+    """What a reader must know beside the score."""
+    found = []
+    if transductive(node):
+        found.append("transductive")
+    if node.split != (task(node.task).test or node.split):
+        found.append(f"split {node.split}")
+    return found
+
+
+def transductive(node: EvalNode) -> bool:
+    """Whether some phase of the line saw the scored texts, without their labels, as masked-LM text."""
+    phase: PhaseNode | None = node.phase
+    while phase is not None:
+        if phase.text and node.task in phase.text.tasks:
+            return True
+        phase = phase.parent
+    return False
+
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """For each arm, evaluation and metric: English, the mean of the others, the gap, and how far the first arm is ahead.
+
+    Arms are compared where they asked for the same: retrieval from a phase that an arm skips is that of the one before.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in ("arm", "asked_phase", "task", "metric")), []).append(row)
+    found: dict[tuple[str, ...], Row] = {}
+    for key, group in groups.items():
+        first = next((entry for other, entry in found.items() if other[1:] == key[1:]), None)
+        found[key] = _summed(group, first)
+    return list(found.values())
+
+
+def _summed(group: Sequence[Row], first: Row | None) -> Row:
+    others = [row["score"] for row in group if row["lang"] != "en"]
+    english = next((row["score"] for row in group if row["lang"] == "en"), None)
+    mean = sum(others) / len(others) if others else None
+    return {
+        **{name: group[0][name] for name in ("arm", "phase", "asked_phase", "task", "metric")},
+        "english": english,
+        "mean_of_others": mean,
+        "gap": None if english is None or mean is None else english - mean,
+        "first_arm": first["arm"] if first else None,
+        "first_arm_ahead_english": _ahead(first, "english", english),
+        "first_arm_ahead_mean_of_others": _ahead(first, "mean_of_others", mean),
+        "languages": len(group),
+        "n_scored": sum(row["n_scored"] for row in group),
+    }
+
+
+def write_results(results: dict[str, Any], graph: Graph, folder: Path) -> None:
+    """config.json, nodes.json, results.json and results.csv of an experiment's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(graph.experiment.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    nodes = [
+        {"kind": node.kind, "name": node.name, "key": node.key, "folder": folder_name(node)} for node in graph.nodes
+    ]
+    (folder / "nodes.json").write_text(json.dumps(nodes, indent=1) + "\n", encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows({**row, "flags": "; ".join(row["flags"])} for row in results["rows"])
+
+
+def experiment_folder(graph: Graph, runs: Path) -> Path:
+    """Where an experiment's results are."""
+    return runs / f"{graph.experiment.name}-{graph.fingerprint}"
+
+
+def _ahead(first: Row | None, name: str, value: float | None) -> float | None:
+    return None if first is None or value is None or first[name] is None else first[name] - value

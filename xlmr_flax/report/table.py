@@ -1,0 +1,80 @@
+"""The table that a run prints: languages across, one line for each arm and metric."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+Row = dict[str, Any]
+NAMES = {"accuracy_centred": "accuracy, centred", "exact_match": "exact match", "f1": "F1"}
+
+
+def print_results(results: dict[str, Any], console: Console) -> None:
+    """A table for each task, what the arms differ by, and what must be known beside the figures."""
+    rows = results["rows"]
+    for name in dict.fromkeys(row["task"] for row in rows):
+        mine = [row for row in rows if row["task"] == name]
+        console.print(_table(name, mine, [entry for entry in results["summary"] if entry["task"] == name]))
+    differences = list(_differences(results["summary"]))
+    if differences:
+        console.print("Differences between arms, in points (English · mean of the other languages)")
+        for line in differences:
+            console.print(f"  {line}", highlight=False)
+    for line in _notes(rows):
+        console.print(line, highlight=False)
+
+
+def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
+    langs = sorted(dict.fromkeys(row["lang"] for row in rows), key=lambda lang: (lang != "en",))
+    table = Table(title=f"{name}, in %", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("arm", "phase", "metric"):
+        table.add_column(column, no_wrap=True)
+    for column in (*langs, "others", "gap"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for entry in summary:
+        by_lang = {row["lang"]: row for row in rows if _same(row, entry)}
+        cells = [_percent(by_lang[lang]["score"]) if lang in by_lang else "" for lang in langs]
+        metric = NAMES.get(entry["metric"], entry["metric"])
+        table.add_row(
+            entry["arm"], entry["phase"], metric, *cells, _percent(entry["mean_of_others"]), _percent(entry["gap"])
+        )
+    counts = {row["lang"]: f"{row['n_scored']:,}" for row in rows}
+    table.add_section()
+    table.add_row("examples", "", "", *(counts[lang] for lang in langs), "", "", style="dim")
+    return table
+
+
+def _differences(summary: Iterable[Row]) -> Iterable[str]:
+    for entry in summary:
+        if entry["first_arm"] is not None:
+            metric = NAMES.get(entry["metric"], entry["metric"])
+            figures = " · ".join(
+                "–" if entry[name] is None else f"{100 * entry[name]:+.1f}"
+                for name in ("first_arm_ahead_english", "first_arm_ahead_mean_of_others")
+            )
+            yield f"{entry['task']} {metric}: {entry['first_arm']} − {entry['arm']}: {figures}"
+
+
+def _notes(rows: Sequence[Row]) -> Iterable[str]:
+    selections = dict.fromkeys((row["phase"], row["selection"].split(", step")[0]) for row in rows)
+    for phase, selection in selections.items():
+        yield (
+            f"{phase}: weights of the {selection}" if selection == "last step" else f"{phase}: selected as {selection}"
+        )
+    yield f"seed {', '.join(str(seed) for seed in dict.fromkeys(row['seed'] for row in rows))}; others: the mean over all languages but English"
+    seen = sorted({row["task"] for row in rows if "transductive" in row["flags"]})
+    if seen:
+        yield f"transductive: masked LM saw the texts (not the labels) that are scored for {', '.join(seen)}"
+    for flag in dict.fromkeys(flag for row in rows for flag in row["flags"] if flag.startswith("split ")):
+        tasks = sorted({row["task"] for row in rows if flag in row["flags"]})
+        yield f"{', '.join(tasks)}: scored on the {flag} only"
+
+
+def _same(row: Row, entry: Row) -> bool:
+    return all(row[name] == entry[name] for name in ("arm", "asked_phase", "task", "metric"))
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

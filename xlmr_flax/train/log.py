@@ -1,0 +1,97 @@
+"""What a phase says while it runs: train.jsonl, TensorBoard and one line of progress."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+from xlmr_flax.errors import TrainingError
+
+
+class Log:
+    """Keeps the metrics of the steps on the device until later steps are under way, then writes them as one row.
+
+    A row is the mean over the steps since the row before it: sums and counts are added first and divided once.
+    """
+
+    def __init__(self, folder: Path, *, name: str, start: int, steps: int, every_steps: int, console: Console) -> None:
+        self.path, self.every_steps, self.steps, self.name = folder / "train.jsonl", every_steps, steps, name
+        cut(self.path, start)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[says]}"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.bar = self.progress.add_task(name, total=steps, completed=start, says="compiling")
+        self.console, self.held, self.waiting = console, [], []
+        self.examples = self.tokens = 0
+        self.began = time.monotonic()
+
+    def __enter__(self) -> "Log":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+        self.file.close()
+        self.board.close()
+
+    def step(self, step: int, tally: Any, *, examples: int, tokens: int) -> None:
+        """Takes the result of one step, which may still be computing."""
+        self.held.append(tally)
+        self.examples, self.tokens = self.examples + examples, self.tokens + tokens
+        if step % self.every_steps == 0 or step == self.steps:
+            self._write_waiting()
+            self.waiting, self.held = [(step, self.held, self.examples, self.tokens)], []
+            self.examples = self.tokens = 0
+
+    def flush(self) -> None:
+        """Writes what is still on the device."""
+        self._write_waiting()
+
+    def row(self, step: int, **values: float | int | str) -> None:
+        """Writes one row at once."""
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self.board.add_scalar(f"{self.name}/{name}", value, step)
+
+    def say(self, text: str) -> None:
+        """A line above the progress."""
+        self.console.print(text, highlight=False, markup=False)
+
+    def _write_waiting(self) -> None:
+        for step, tallies, examples, tokens in self.waiting:
+            got = jax.device_get(tallies)
+            loss = float(sum(t.total for t in got)) / max(float(sum(t.count for t in got)), 1.0)
+            if loss != loss or loss in (float("inf"), float("-inf")):
+                raise TrainingError(f"{self.name}: the loss is {loss} at step {step}; a lower peak_lr often helps")
+            now = time.monotonic()
+            secs, self.began = max(now - self.began, 1e-9), now
+            rates = {"examples_per_second": round(examples / secs, 2), "tokens_per_second": round(tokens / secs, 1)}
+            self.row(step, loss=loss, **rates)
+            says = f"loss {loss:.3f} · {examples / secs:,.0f} examples/s · {tokens / secs:,.0f} tokens/s"
+            self.progress.update(self.bar, completed=step, says=says)
+        self.waiting = []
+
+
+def cut(path: Path, step: int) -> None:
+    """Removes the rows of a log that come after `step`: they are about to be written again."""
+    if path.exists():
+        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
+        path.write_text("".join(f"{line}\n" for line in rows), encoding="utf-8")
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError):
+        return float("inf")  # the half row that a kill left behind

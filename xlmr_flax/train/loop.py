@@ -1,0 +1,140 @@
+"""The loop of one phase, and the record of which step was best."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grain
+
+from xlmr_flax.data.batches import TrainingBatches, real_tokens
+from xlmr_flax.errors import Interrupted
+from xlmr_flax.model.batch import Batch
+from xlmr_flax.train.log import Log
+
+READ_THREADS, READ_AHEAD = 2, 8
+
+
+@dataclass
+class Best:
+    """Which evaluation was best so far; a later one must be better, not equal. Plain JSON, saved with every checkpoint."""
+
+    patience: int | None = None
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def step(self) -> int | None:
+        """The step of the best evaluation."""
+        return int(max(self.evaluations, key=lambda e: e["score"])["step"]) if self.evaluations else None
+
+    @property
+    def score(self) -> float | None:
+        """Its score."""
+        return max((e["score"] for e in self.evaluations), default=None)
+
+    def add(self, step: int, score: float) -> None:
+        """Takes an evaluation into the record."""
+        self.evaluations.append({"step": step, "score": score})
+
+    def has(self, step: int) -> bool:
+        """Whether `step` has been evaluated, perhaps before a restart."""
+        return any(e["step"] == step for e in self.evaluations)
+
+    def exhausted(self) -> bool:
+        """Whether `patience` evaluations have passed without a better one."""
+        if self.patience is None or self.step is None:
+            return False
+        return sum(e["step"] > self.step for e in self.evaluations) >= self.patience
+
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"best_step": self.step, "evaluations": self.evaluations}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When the loop does what."""
+
+    steps: int
+    save_every_steps: int
+    eval_every_steps: int | None  # None: the last step is handed over
+
+
+class Stop:
+    """Set by SIGTERM or Ctrl-C: finish the step, save, and end with exit code 75."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Takes the signals over while a phase runs; only a process's main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        names = (signal.SIGTERM, signal.SIGINT)
+        before = {name: signal.signal(name, self._ask) for name in names}
+        try:
+            yield self
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+
+
+def train(
+    state: Any,
+    *,
+    start: int,
+    plan: Plan,
+    batches: TrainingBatches,
+    step_fn: Callable[[Any, Batch], tuple[Any, Any]],
+    place: Callable[[Batch], Batch],
+    evaluate: Callable[[Any], dict[str, float]],
+    save: Callable[[int, Any, Best], None],
+    best: Best,
+    metric: str,
+    log: Log,
+    stop: Stop,
+) -> tuple[Any, int]:
+    """Runs one phase from step `start` to its last one, or until patience ends; returns the state and its step.
+
+    Raises Interrupted, with everything saved, when `stop` was asked.
+    """
+    reader = iter(read(batches, start, plan.steps))
+    for now in range(start, plan.steps + 1):
+        # This order is the contract: what was evaluated is what gets saved, and a restart at `now` asks for batch
+        # `now` again. A step that is evaluated is saved too, so that the best one can be handed over.
+        evaluated = plan.eval_every_steps is not None and due(now, plan.eval_every_steps, plan.steps)
+        if evaluated and not best.has(now):
+            log.flush()
+            scores = evaluate(state)
+            best.add(now, scores[metric])
+            log.row(now, **{f"select_{name}": value for name, value in scores.items()})
+        last = now == plan.steps or best.exhausted()
+        if now > start and (last or stop.asked or evaluated or due(now, plan.save_every_steps, plan.steps)):
+            log.flush()
+            save(now, state, best)
+        if last:
+            return state, now
+        if stop.asked:
+            raise Interrupted(f"stopped at step {now} of {plan.steps}, all saved; run the same command to continue")
+        host = next(reader)
+        state, tally = step_fn(state, place(host))
+        log.step(now + 1, tally, examples=batches.batch_size, tokens=real_tokens(host))
+    raise AssertionError("the last step returns")
+
+
+def read(batches: TrainingBatches, start: int, stop: int) -> grain.IterDataset:
+    """Batches `start` … `stop`, made ahead by threads; which batch comes when is a matter of its number alone."""
+    options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_AHEAD)
+    return grain.MapDataset.range(start, stop).map(batches).to_iter_dataset(options)
+
+
+def due(now: int, every_steps: int, last: int) -> bool:
+    """Whether something done every so many steps, and at the last, is done now."""
+    return now > 0 and (now % every_steps == 0 or now == last)

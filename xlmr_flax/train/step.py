@@ -1,0 +1,169 @@
+"""The training step and the evaluation steps: pure functions of a frozen state, jitted here and nowhere else."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.config.schema import Optim
+from xlmr_flax.data.randomness import word
+from xlmr_flax.model.batch import Batch, Tally, Target, Tokens
+from xlmr_flax.model.build import Model, build
+from xlmr_flax.model.encoder import Place
+from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.train.optimizer import make_optimizer
+from xlmr_flax.train.sharding import ROWS, TOKENS, computed, dotted, shardings, stored
+
+Params = Any
+
+
+class State(NamedTuple):
+    """All that changes in training."""
+
+    params: Params
+    opt: Any
+    step: jax.Array  # int32
+
+
+class Course(NamedTuple):
+    """What a phase adds to a compiled step; arrays and not constants, so that phases share the program."""
+
+    seed: jax.Array  # uint32
+    peak_lr: jax.Array
+    warmup_steps: jax.Array
+    steps: jax.Array
+
+
+@functools.lru_cache(maxsize=32)
+def make_model(arch: Architecture, spec: HeadSpec, *, compute: str, remat: bool, mesh: Mesh) -> Model:
+    """The model, laid out on a mesh: rows over data and fsdp, one layer's weights at a time gathered over fsdp."""
+    return build(arch, spec, compute, remat=remat, place=_place(mesh))
+
+
+def _place(mesh: Mesh) -> Place:
+    def weight(path: Any, leaf: jax.Array) -> jax.Array:
+        return jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, computed(dotted(path), leaf)))
+
+    def activation(x_BLD: jax.Array) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x_BLD, NamedSharding(mesh, P(("data", "fsdp"), None, None)))
+
+    return Place(functools.partial(jax.tree_util.tree_map_with_path, weight), activation)
+
+
+def initial_params(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
+    """Fresh weights, made where they are stored: no device ever holds more than its share."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(model, mesh))
+    return jax.jit(model.init_params, out_shardings=places)(key)
+
+
+def initial_opt(model: Model, optim: Optim, mesh: Mesh, params: Params) -> Any:
+    """The optimizer's state before the first step."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, optim, mesh).opt)
+    return jax.jit(make_optimizer(optim).init, out_shardings=places)(params)
+
+
+def abstract_params(model: Model, mesh: Mesh) -> Params:
+    """Shapes, types and shardings of the weights; allocates nothing."""
+    return _placed(jax.eval_shape(model.init_params, jax.random.key(0)), model, mesh)
+
+
+def abstract_state(model: Model, optim: Optim, mesh: Mesh) -> State:
+    """The same of a whole state."""
+
+    def make() -> State:
+        params = model.init_params(jax.random.key(0))
+        return State(params, make_optimizer(optim).init(params), jnp.zeros((), jnp.int32))
+
+    return _placed(jax.eval_shape(make), model, mesh)
+
+
+def _placed(tree: Any, model: Model, mesh: Mesh) -> Any:
+    places = shardings(stored(tree, model.spec.kind), mesh)
+    return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree, places)
+
+
+def place_batch(batch: Batch, mesh: Mesh, *, lead: int) -> Batch:
+    """A host batch onto the devices; `lead` axes stand before the rows."""
+
+    def put(x: np.ndarray, spec: P) -> jax.Array:
+        rest = (None,) * (x.ndim - lead - 1)
+        return jax.device_put(x, NamedSharding(mesh, P(*(None,) * lead, *spec, *rest)))
+
+    ids, unit, position = batch.tokens
+    return Batch(
+        Tokens(put(ids, TOKENS), put(unit, ROWS), put(position, ROWS)),
+        jax.tree.map(lambda x: put(x, ROWS), batch.target),
+    )
+
+
+def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
+    """A phase's numbers on the devices."""
+    whole = NamedSharding(mesh, P())
+    warmup_steps = int(optim.warmup_frac * steps)
+    numbers = Course(np.uint32(seed), np.float32(optim.peak_lr), np.float32(warmup_steps), np.float32(steps))
+    return jax.device_put(numbers, Course(whole, whole, whole, whole))
+
+
+def make_train_step(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
+    """The jitted step; it takes and gives back the same storage, and the state it was given is gone."""
+    # What the course carries is no part of the program.
+    return _train_program(model, optim.model_copy(update={"peak_lr": 1.0, "warmup_frac": 0.0}), mesh)
+
+
+@functools.lru_cache(maxsize=32)
+def _train_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
+    tx = make_optimizer(optim)
+    kept = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, optim, mesh))
+    return jax.jit(functools.partial(train_step, model=model, tx=tx), donate_argnums=0, out_shardings=(kept, None))
+
+
+def train_step(
+    state: State, batch: Batch, course: Course, *, model: Model, tx: optax.GradientTransformation
+) -> tuple[State, Tally]:
+    """One update from a batch whose arrays carry micro-batches on their first axis.
+
+    Sums of losses and gradients are added over micro-batches and divided once, by the count of all of them.
+    """
+    noise = word(course.seed, "dropout", state.step)
+
+    def loss(params: Params, part: Batch) -> tuple[jax.Array, Tally]:
+        tally = model.loss(params, part, noise)
+        return tally.total, tally
+
+    def add(total: tuple[Tally, Params], part: Batch) -> tuple[tuple[Tally, Params], None]:
+        (_, tally), grads = jax.value_and_grad(loss, has_aux=True)(state.params, part)
+        return jax.tree.map(jnp.add, total, (tally, grads)), None
+
+    nothing = (Tally(jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state.params))
+    (tally, grads), _ = jax.lax.scan(add, nothing, batch)
+    grads = jax.tree.map(lambda g: g / jnp.maximum(tally.count, 1.0), grads)
+    updates, opt = tx.update(grads, state.opt, state.params)
+    lr = learning_rate(state.step, course)
+    params = jax.tree.map(lambda p, u: p - lr * u, state.params, updates)
+    return State(params, opt, state.step + 1), tally
+
+
+def learning_rate(step: jax.Array, course: Course) -> jax.Array:
+    """Linear from 0 over the warm-up, then linear to 0 at the last step, as transformers' linear schedule."""
+    up = step / jnp.maximum(course.warmup_steps, 1)
+    down = (course.steps - step) / jnp.maximum(course.steps - course.warmup_steps, 1)
+    return course.peak_lr * jnp.clip(jnp.where(step < course.warmup_steps, up, down), 0, 1)
+
+
+@functools.lru_cache(maxsize=32)
+def make_predict_step(model: Model) -> Callable[[Params, Tokens, Target], Any]:
+    """The jitted logits of a batch."""
+    return jax.jit(lambda params, tokens, target: model.apply(params, tokens, target, None))
+
+
+@functools.lru_cache(maxsize=32)
+def make_embed_step(model: Model, *, pooling: str, layers: tuple[int, ...]) -> Callable[[Params, Tokens], jax.Array]:
+    """The jitted sentence vectors (layer, B, D) of a batch."""
+    return jax.jit(lambda params, tokens: model.embeddings(params, tokens, pooling, layers))
