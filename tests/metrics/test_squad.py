@@ -45,6 +45,7 @@ def test_a_missing_prediction_scores_nothing_and_counts():
 
 def test_an_answer_that_normalises_to_nothing_matches_exactly_but_has_no_words():
     assert squad([("the",)], ["a"]) == {"f1": 0.0, "exact_match": 1.0}
+    assert squad([("the",)], [""]) == {"f1": 0.0, "exact_match": 1.0}
 
 
 def test_a_question_without_gold_answers_is_refused():

@@ -31,6 +31,11 @@ def test_entities_end_at_b_at_o_and_at_another_type():
     assert kinds("B-PER I-PER B-PER O I-LOC I-ORG") == [(0, 1, "PER"), (2, 2, "PER"), (4, 4, "LOC"), (5, 5, "ORG")]
 
 
+def test_e_and_s_end_their_chunk_and_what_follows_begins_another():
+    assert kinds("B-PER E-PER E-PER I-PER") == [(0, 1, "PER"), (2, 2, "PER"), (3, 3, "PER")]
+    assert kinds("S-PER I-PER E-PER") == [(0, 0, "PER"), (1, 2, "PER")]
+
+
 def test_a_chunk_does_not_reach_into_the_next_sentence():
     assert chunks([["NOUN"], ["NOUN"]]) == {Chunk("NOUN", 0, 0), Chunk("NOUN", 2, 2)}
 

@@ -69,6 +69,12 @@ def test_enhanced_heads_count_as_ancestors_and_cycles_end(write):
     assert (row.words, row.tags) == (("ab", "c", "d"), ("DET", "VERB", "NOUN"))
 
 
+def test_empty_nodes_are_no_ancestors(write):
+    text = fused("1-2", "ab") + line(1, "a", "VERB", 3, "3:obj|3.1:obj") + line(2, "b", "DET", 3, "3:det")
+    text += line(3, "c", "VERB") + line("3.1", "d", "NOUN", "_", "3:x") + "\n"
+    assert read_conllu(write(text))[0].tags == ("VERB", "VERB")
+
+
 def test_spaces_and_zero_width_non_joiners_inside_words_go(write):
     text = line(1, "họ tên", "NOUN") + line(2, "می\u200cروم", "VERB", 1) + line(3, "10\xa0000", "NUM", 1) + "\n"
     assert read_conllu(write(text))[0].words == ("họtên", "میروم", "10\xa0000")
