@@ -1,5 +1,5 @@
 import json
-from itertools import chain, product
+from itertools import chain, pairwise, product
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from xlmr_flax.data.encode import (
     encode_token,
     longest_first,
 )
-from xlmr_flax.data.tokenizer import load_tokenizer, train_tokenizer
+from xlmr_flax.data.encode_span import answer_tokens
+from xlmr_flax.data.tokenizer import Pieces, load_tokenizer, train_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Aligned, Answer, Choices, Classified, Question, Tagged, Text
 
@@ -202,6 +203,12 @@ def test_every_word_comes_out_once_whole_and_with_its_tag(tokenizer, sentences, 
     for row, words in zip(rows, came_out, strict=True):
         assert [place for place, _, _ in words] == list(range(len(row.words)))
         assert tuple(tag for _, tag, _ in words) == row.tags
+        # A unit ends only before a word that has no room in it.
+        firsts = [where[where >= 0][0] for number, where in zip(encoded.example, aligned[2], strict=True)
+                  if rows[number] is row and row.words]  # fmt: skip
+        lengths = [len(ids) for _, _, ids in words]
+        for first, following in pairwise(firsts):
+            assert sum(lengths[first : following + 1]) > length - 2
         for word, (_, _, ids) in zip(row.words, words, strict=True):
             alone = tokenizer.ids([word])[0].tolist()
             assert ids == (alone if 0 < len(alone) <= length - 2 else [tokenizer.unk])
@@ -288,14 +295,38 @@ def test_windows_hold_every_token_and_the_answer_wherever_it_is_whole(tokenizer,
     assert encoded.counts["questions_truncated"] == (len(asked) < len(tokenizer.ids([question])[0]))
 
 
-def test_windows_are_those_of_transformers(tokenizer, theirs, texts):
-    context, question = " ".join(texts[:4]), "the dog?"
-    encoded = encode_span([Question("1", "", context, question, ())], tokenizer, 50, 20)
-    overlap = 50 - 4 - len(tokenizer.ids([question])[0]) - 20
-    wanted = theirs(
-        question, context, truncation="only_second", max_length=50, stride=overlap, return_overflowing_tokens=True
-    )
-    assert units(encoded) == wanted.input_ids
+def test_windows_are_those_of_transformers_for_every_length(tokenizer, theirs, texts):
+    context, question = texts[0], "the dog?"
+    whole = len(theirs(question, context).input_ids)
+    for length in range(24, whole + 2):
+        encoded = encode_span([Question("1", "", context, question, ())], tokenizer, length, 7)
+        # Theirs counts the tokens that two windows share.
+        shared = length - 4 - len(tokenizer.ids([question])[0]) - 7
+        wanted = theirs(
+            question,
+            context,
+            truncation="only_second",
+            max_length=length,
+            stride=shared,
+            return_overflowing_tokens=True,
+        )
+        assert units(encoded) == wanted.input_ids
+
+
+@pytest.mark.parametrize(
+    ("spans", "tokens"),
+    [
+        ([(0, 2), (2, 3), (2, 4)], (1, 1)),  # the character at 2 became tokens, and the last of them goes on
+        ([(1, 3), (2, 3), (3, 4)], (1, 1)),  # the first of them began before
+        ([(1, 3), (2, 4)], (0, 1)),  # both: nothing less holds the answer
+        ([(2, 3), (2, 3), (2, 3)], (0, 2)),
+        ([(0, 2), (2, 2), (2, 3), (3, 3)], (2, 2)),
+        ([(0, 2), (3, 4)], None),
+    ],
+)
+def test_the_tokens_of_an_answer_are_those_that_hold_just_it_if_there_are_any(spans, tokens):
+    pieces = Pieces(np.zeros(len(spans), np.int32), np.array(spans, np.int32), True)
+    assert answer_tokens(Question("1", "", "ab½d", "?", (Answer("½", 2),)), pieces) == tokens
 
 
 def test_a_long_question_is_cut_and_counted_and_leaves_half_the_room(tokenizer, texts):
@@ -347,7 +378,7 @@ def test_lines_are_cut_into_even_units_and_nothing_is_lost(tokenizer, texts):
         cut = [unit[1:-1] for unit, row in zip(units(encoded), encoded.example, strict=True) if row == number]
         assert list(chain(*cut)) == ids.tolist()
         assert len(cut) == -(-len(ids) // 11)
-        assert len({len(part) for part in cut} | {0}) <= 3
+        assert len(ids) == 0 or max(map(len, cut)) - min(map(len, cut)) <= 1
     assert encoded.counts["rows_without_tokens"] == 1
     assert encoded.counts["rows_split"] == sum(len(ids) > 11 for ids in whole)
     assert len(encoded.label) == len(encoded.where) == 0

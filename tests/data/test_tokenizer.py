@@ -48,6 +48,18 @@ def test_special_words_have_the_ids_of_xlm_r_and_the_mask_is_last(tokenizer):
     assert tokenizer.backend.id_to_token(4) not in ("<s>", "<pad>", "</s>", "<unk>", None)
 
 
+def test_the_special_words_are_written_as_xlm_r_has_them(tokenizer_folder):
+    added = json.loads((tokenizer_folder / "tokenizer.json").read_text())["added_tokens"]
+    assert [(word["content"], word["lstrip"]) for word in added] == [
+        ("<s>", False),
+        ("<pad>", False),
+        ("</s>", False),
+        ("<unk>", False),
+        ("<mask>", True),
+    ]
+    assert all(word["special"] and not word["rstrip"] and not word["normalized"] for word in added)
+
+
 @pytest.mark.parametrize("both", [True, False], ids=["tokenizer.json", "only sentencepiece"])
 def test_transformers_reads_a_trained_folder_and_gives_the_same_ids(
     tokenizer, tokenizer_folder, only_sentencepiece, both

@@ -243,9 +243,10 @@ def _whole_characters(texts: Iterable[str]) -> Iterator[str]:
 
 def _why(problem: str, vocab_size: int) -> str:
     if most := re.search(r"size too high .* value <= (\d+)", problem):
+        have = int(most[1]) + 2
         return (
-            f"a vocabulary of {vocab_size} is more than the text supports, which is {int(most[1]) + 2}: "
-            f"ask for at most {int(most[1]) + 2} or give more text"
+            f"a vocabulary of {vocab_size} is more than the text supports, which is {have}: "
+            f"ask for at most {have} or give more text"
         )
     if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", problem):
         need = int(least[1]) + 2
