@@ -151,6 +151,13 @@ def test_a_lone_word_mark_is_part_of_an_answer_and_never_one_alone():
     assert best_answers(ROWS, encoded, high, logits(encoded, {(0, 2): 9, (0, 3): 5})) == ["d"]
 
 
+def test_white_space_that_a_token_brings_along_is_no_part_of_the_answer():
+    encoded = ONE._replace(where=ONE.where.copy())
+    encoded.where[4 + 2] = (3, 6)
+    high = logits(encoded, {(0, 2): 9})
+    assert best_answers(ROWS, encoded, high, high) == ["c"]
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
