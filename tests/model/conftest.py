@@ -1,5 +1,6 @@
 """Tiny encoders and rows for them, shared by the tests of this room."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,9 @@ from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.model import batch
 from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.model.weights import flat, plant
 
+B, L, S = 4, 20, 2  # the one shape of this room's rows, so that programs are compiled once
 SIZES = {"sequence": 3, "choice": 2, "token": 5, "span": 0, "mlm": 0}
 
 
@@ -30,11 +33,11 @@ def arch() -> Architecture:
 
 @pytest.fixture(scope="session")
 def rows() -> Callable[..., Rows]:
-    """Builds rows from units of ids; a row is a list of (unit number, ids)."""
+    """Lays units of ids into B rows of L; a row is a list of (unit number, ids), and missing rows are padding."""
 
-    def build_rows(rows: Sequence[Sequence[tuple[int, Sequence[int]]]], length: int, pad: int = 1) -> Rows:
-        ids, unit, position = (np.full((len(rows), length), fill, np.int32) for fill in (pad, -1, 0))
-        first = np.zeros((len(rows), max(map(len, rows), default=0) or 1), np.int32)
+    def build_rows(rows: Sequence[Sequence[tuple[int, Sequence[int]]]]) -> Rows:
+        ids, unit, position = (np.full((B, L), fill, np.int32) for fill in (1, -1, 0))
+        first = np.zeros((B, S), np.int32)
         for r, row in enumerate(rows):
             at = 0
             for s, (number, words) in enumerate(row):
@@ -67,17 +70,15 @@ def models(arch: Architecture, specs: dict[str, HeadSpec]) -> dict[str, Model]:
 def params(models: dict[str, Model]) -> dict[str, dict]:
     """Parameters for each head, with biases and scales that are not 0 and 1, so that a lost one shows."""
 
-    def noisy(key: jax.Array, leaf: jax.Array) -> jax.Array:
-        return leaf + 0.05 * jax.random.normal(key, leaf.shape) * (leaf.ndim < 3)
+    def draw(path: str, shape: jax.ShapeDtypeStruct, vocab_size: int) -> jax.Array:
+        random = np.random.default_rng(zlib.crc32(path.encode()))
+        drawn = 0.1 * random.standard_normal(shape.shape, np.float32) + path.endswith("scale")
+        if path.endswith("words") or path == "head.bias":
+            drawn[vocab_size:] = 0
+        return jnp.asarray(drawn)
 
-    def draw(model: Model) -> dict:
-        leaves, tree = jax.tree.flatten(model.init_params(jax.random.key(3)))
-        keys = jax.random.split(jax.random.key(4), len(leaves))
-        drawn = jax.tree.unflatten(tree, [noisy(key, leaf) for key, leaf in zip(keys, leaves, strict=True)])
-        words = drawn["encoder"]["embeddings"]["words"]
-        drawn["encoder"]["embeddings"]["words"] = words.at[model.arch.vocab_size :].set(0)
-        if "bias" in drawn["head"]:
-            drawn["head"]["bias"] = drawn["head"]["bias"].at[model.arch.vocab_size :].set(0)
-        return drawn
-
-    return {kind: jax.jit(lambda model=model: draw(model))() for kind, model in models.items()}
+    trees: dict[str, dict] = {}
+    for kind, model in models.items():
+        for path, shape in flat(jax.eval_shape(model.init_params, jax.random.key(0))):
+            plant(trees.setdefault(kind, {}), path, draw(path, shape, model.arch.vocab_size))
+    return trees

@@ -6,10 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.errors import InputError
+from xlmr_flax.model.batch import Batch, TokenTarget
 from xlmr_flax.model.build import build
+from xlmr_flax.model.dropout import Noise
 from xlmr_flax.model.encoder import Place, padded_rows
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.model.weights import flat
@@ -29,13 +33,16 @@ def encoder(params):
 
 
 @pytest.fixture(scope="module")
+def embeddings(model):
+    return jax.jit(model.embeddings, static_argnums=(2, 3))
+
+
+@pytest.fixture(scope="module")
 def last_layer(model):
     """The last layer's states with dropout; one program for each shape."""
 
     @jax.jit
     def run(params, tokens, word):
-        from xlmr_flax.model.dropout import Noise
-
         noise = None if word is None else Noise(word, tokens.unit_BL, tokens.position_BL)
         x_BLD = model.encoder.embed(params["encoder"]["embeddings"], tokens, noise)
         return model.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noise, keep=lambda x: None)[0]
@@ -61,8 +68,7 @@ def test_the_word_table_divides_by_128():
 
 
 def test_fresh_weights_are_drawn_as_transformers_draws_them(arch, models):
-    params = models["mlm"].init_params(jax.random.key(0))
-    leaves = dict(flat(params))
+    leaves = dict(flat(jax.jit(models["mlm"].init_params)(jax.random.key(0))))
     words = np.asarray(leaves["encoder.embeddings.words"])
     assert not words[[arch.pad_token_id, *range(arch.vocab_size, len(words))]].any()
     assert not leaves["encoder.embeddings.positions"][arch.pad_token_id].any()
@@ -77,80 +83,77 @@ def test_fresh_weights_are_drawn_as_transformers_draws_them(arch, models):
     assert not np.allclose(kernel[0], kernel[1])
 
 
-def test_the_initializer_range_scales_what_is_drawn(arch, model):
-    wider = build(arch.model_copy(update={"initializer_range": 0.2}), EMBEDDING, "float32")
-    one, two = (dict(flat(m.init_params(jax.random.key(0)))) for m in (model, wider))
-    path = "encoder.layers.attention.out.kernel"
-    np.testing.assert_allclose(two[path], 2 * one[path], rtol=1e-6)
+def test_the_initializer_range_scales_what_is_drawn(arch, specs):
+    wider = arch.model_copy(update={"initializer_range": 2 * arch.initializer_range})
+    one, two = (build(each, specs["token"], "float32").init_head(jax.random.key(0)) for each in (arch, wider))
+    np.testing.assert_allclose(two["out"]["kernel"], 2 * one["out"]["kernel"], rtol=1e-6)
 
 
 def test_an_encoder_is_drawn_alike_under_any_head_and_sharded(models, arch):
-    from jax.sharding import NamedSharding, PartitionSpec
-
     key = jax.random.key(5)
-    mesh = jax.make_mesh((8,), ("fsdp",), axis_types=(jax.sharding.AxisType.Auto,))
+    mesh = jax.make_mesh((8,), ("fsdp",), axis_types=(AxisType.Auto,))
     shapes = jax.eval_shape(models["token"].init_params, key)
 
-    def layout(leaf):
-        return NamedSharding(mesh, PartitionSpec(*("fsdp" if size % 8 == 0 else None for size in leaf.shape[-1:])))
-
     def last_axis(leaf):
-        return NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - 1), *layout(leaf).spec))
+        return NamedSharding(
+            mesh, PartitionSpec(*[None] * (leaf.ndim - 1), "fsdp" if leaf.shape[-1] % 8 == 0 else None)
+        )
 
     sharded = jax.jit(models["token"].init_params, out_shardings=jax.tree.map(last_axis, shapes))(key)
     assert len(sharded["encoder"]["embeddings"]["words"].sharding.device_set) == 8
-    plain = models["sequence"].init_params(key)
+    plain = jax.jit(models["sequence"].init_params)(key)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), sharded["encoder"], plain["encoder"])
 
 
-def test_padding_has_no_gradient_at_all(model, encoder, rows, units):
-    tokens = rows([[units[0]], [units[1]], [], [units[2], units[3]]], 14).tokens
-    x_BLD = model.encoder.embed(encoder["encoder"]["embeddings"], tokens, None)
-    real_BL = np.asarray(tokens.unit_BL >= 0)
+@pytest.fixture(scope="module")
+def gradient_of(model, encoder):
+    """The gradient, by the encoder's input, of a sum over chosen outputs."""
 
-    @jax.jit
-    def total(x_BLD):
+    def total(x_BLD, tokens, chosen_BL):
         y_BLD, _ = model.encoder.run(encoder["encoder"]["layers"], x_BLD, tokens, None, keep=lambda x: None)
-        return (jnp.where(real_BL[..., None], y_BLD, 0) * jnp.arange(1.0, 33)[None, None]).sum()
+        return (jnp.where(chosen_BL[..., None], y_BLD, 0) * jnp.arange(1.0, 33)[None, None]).sum()
 
-    gradient_BLD = np.asarray(jax.grad(total)(x_BLD))
+    def gradient(tokens, chosen_BL):
+        x_BLD = np.random.default_rng(0).standard_normal((*tokens.ids_BL.shape, 32), np.float32)
+        return np.asarray(compiled(x_BLD, tokens, chosen_BL))
+
+    compiled = jax.jit(jax.grad(total))
+    return gradient
+
+
+def test_padding_has_no_gradient_at_all(gradient_of, rows, units):
+    tokens = rows([[units[0]], [units[1]], [], [units[2], units[3]]]).tokens
+    real_BL = np.asarray(tokens.unit_BL >= 0)
+    gradient_BLD = gradient_of(tokens, real_BL)
     assert (gradient_BLD[~real_BL] == 0).all()
     assert (np.abs(gradient_BLD[real_BL]).max(-1) > 0).all()
 
 
-def test_units_of_a_row_have_no_gradient_for_each_other(model, encoder, rows, units):
-    tokens = rows([units[:2]], 20).tokens
-    x_BLD = model.encoder.embed(encoder["encoder"]["embeddings"], tokens, None)
+def test_units_of_a_row_have_no_gradient_for_each_other(gradient_of, rows, units):
+    tokens = rows([units[:2]]).tokens
     second_BL = np.asarray(tokens.unit_BL == 1)
-
-    @jax.jit
-    def of_second(x_BLD):
-        y_BLD, _ = model.encoder.run(encoder["encoder"]["layers"], x_BLD, tokens, None, keep=lambda x: None)
-        return (jnp.where(second_BL[..., None], y_BLD, 0) ** 2).sum()
-
-    gradient_BLD = np.asarray(jax.grad(of_second)(x_BLD))
+    gradient_BLD = gradient_of(tokens, second_BL)
     assert (gradient_BLD[~second_BL] == 0).all()
     assert (np.abs(gradient_BLD[second_BL]).max(-1) > 0).all()
 
 
 def test_ids_on_padding_change_nothing(last_layer, encoder, rows, units):
-    tokens = rows([[units[0]], [units[1]]], 12).tokens
+    tokens = rows([[units[0]], [units[1]]]).tokens
     other = tokens._replace(ids_BL=jnp.where(tokens.unit_BL < 0, 99, tokens.ids_BL))
     real_BL = np.asarray(tokens.unit_BL >= 0)
     one, two = (np.asarray(last_layer(encoder, each, WORD))[real_BL] for each in (tokens, other))
     np.testing.assert_array_equal(one, two)
 
 
-def test_rows_of_padding_alone_are_finite_with_their_gradients(model, encoder, rows):
-    tokens = rows([[], []], 8).tokens
-    total = jax.jit(jax.value_and_grad(lambda p: (model.hidden_states(p, tokens) ** 2).sum()))
-    value, gradient = total(encoder)
-    assert all(np.isfinite(leaf).all() for leaf in [value, *jax.tree.leaves(gradient)])
+def test_rows_of_padding_alone_are_finite_with_their_gradients(gradient_of, last_layer, encoder, rows):
+    tokens = rows([]).tokens
+    assert np.isfinite(last_layer(encoder, tokens, WORD)).all()
+    assert np.isfinite(gradient_of(tokens, np.ones(tokens.ids_BL.shape, bool))).all()
 
 
 def test_packed_units_have_the_states_they_have_alone_dropout_included(last_layer, encoder, rows, units):
-    alone = rows([[unit] for unit in units], 12).tokens
-    packed = rows([[units[2], units[0]], [units[3], units[1]]], 20).tokens
+    alone = rows([[unit] for unit in units]).tokens
+    packed = rows([[units[2], units[0]], [units[3], units[1]]]).tokens
     for word in (None, WORD):
         one, two = np.asarray(last_layer(encoder, alone, word)), np.asarray(last_layer(encoder, packed, word))
         for number, ids in units:
@@ -161,13 +164,13 @@ def test_packed_units_have_the_states_they_have_alone_dropout_included(last_laye
 
 def test_dropout_does_not_depend_on_the_order_of_rows(last_layer, encoder, rows, units):
     order = np.array([2, 0, 3, 1])
-    one = last_layer(encoder, rows([[unit] for unit in units], 12).tokens, WORD)
-    two = last_layer(encoder, rows([[units[i]] for i in order], 12).tokens, WORD)
+    one = last_layer(encoder, rows([[unit] for unit in units]).tokens, WORD)
+    two = last_layer(encoder, rows([[units[i]] for i in order]).tokens, WORD)
     np.testing.assert_allclose(one[order], two, atol=1e-6)
 
 
 def test_dropout_differs_from_step_to_step_and_from_none(last_layer, encoder, rows, units):
-    tokens = rows([[unit] for unit in units], 12).tokens
+    tokens = rows([[unit] for unit in units]).tokens
     outs = [np.asarray(last_layer(encoder, tokens, word)) for word in (WORD, jnp.uint32(8), None)]
     real = np.asarray(tokens.unit_BL >= 0)
     for a, b in ((0, 1), (0, 2), (1, 2)):
@@ -176,23 +179,31 @@ def test_dropout_differs_from_step_to_step_and_from_none(last_layer, encoder, ro
 
 @pytest.mark.parametrize("field", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_each_dropout_rate_is_read(field, arch, encoder, rows, units):
-    tokens = rows([[unit] for unit in units], 12).tokens
-    zero = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    """One layer by hand, with one rate alone: every place that obeys it has to change the outcome."""
+    tokens = rows([[unit] for unit in units]).tokens
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, field: 0.5}
+    model = build(arch.model_copy(update=rates), EMBEDDING, "float32")
+    layer = nnx.merge(model.encoder.layer, jax.tree.map(lambda leaf: leaf[0], encoder["encoder"]["layers"]))
+    embed = nnx.merge(model.encoder.embeddings, encoder["encoder"]["embeddings"])
+    noise = Noise(WORD, tokens.unit_BL, tokens.position_BL)
+    mask_BLM = (tokens.unit_BL[:, :, None] == tokens.unit_BL[:, None, :]) & (tokens.unit_BL >= 0)[:, None]
 
-    def states(rates):
-        model = build(arch.model_copy(update=rates), HeadSpec("token", 3), "float32")
-        params = {"encoder": encoder["encoder"], "head": model.init_head(jax.random.key(0))}
-        return np.asarray(jax.jit(model.apply)(params, tokens, None, WORD))
+    @jax.jit
+    def moves(x_BLD):
+        parts = {
+            "embeddings": lambda noise: embed(tokens, noise),
+            "attention": lambda noise: layer.attention(x_BLD, mask_BLM, noise, 0),
+            "feed_forward": lambda noise: layer.feed_forward(x_BLD, noise, 0),
+        }
+        return {name: jnp.abs(part(noise) - part(None)).max() for name, part in parts.items()}
 
-    none = states(zero)
-    assert np.abs(states({**zero, field: 0.5}) - none).max() > 1e-2
-    np.testing.assert_array_equal(none, states({**zero, field: 1e-12}))
+    found = moves(jnp.ones((*tokens.ids_BL.shape, 32)) * jnp.arange(32.0)[None, None])
+    obeying = {"embeddings", "attention", "feed_forward"} if field == "hidden_dropout_prob" else {"attention"}
+    assert {name for name, moved in found.items() if moved > 1e-3} == obeying
 
 
 def test_a_recomputed_layer_gives_the_same_loss_and_gradient(models, params, rows, units):
-    from xlmr_flax.model.batch import Batch, TokenTarget
-
-    tokens = rows([[unit] for unit in units], 12).tokens
+    tokens = rows([[unit] for unit in units]).tokens
     batch = Batch(tokens, TokenTarget(jnp.where(tokens.unit_BL >= 0, 1, -100)))
     plain = models["token"]
     again = build(plain.arch, plain.spec, "float32", remat=True)
@@ -216,37 +227,35 @@ def test_every_weight_and_activation_passes_its_place_once(arch, specs, params, 
     calls = []
     place = Place(weights, lambda x_BLD: calls.append(x_BLD.shape) or x_BLD)
     model = build(arch, specs["token"], "float32", place=place)
-    tokens = rows([[units[0]]], 12).tokens
+    tokens = rows([[units[0]]]).tokens
     placed = jax.jit(model.apply)(params["token"], tokens, None, None)
     expected = {path: leaf.shape for path, leaf in flat(params["token"])}
     expected = {path: shape[1:] if path.startswith("encoder.layers") else shape for path, shape in expected.items()}
     assert dict(zip(seen, shapes, strict=True)) == expected
     assert len(seen) == len(expected)
-    assert calls == [(1, 12, 32)] * 2  # after the embeddings, and in the one traced layer
-    doubled = build(arch, specs["token"], "float32").apply(
+    assert calls == [(4, 20, 32)] * 2  # after the embeddings, and in the one traced layer
+    doubled = jax.jit(build(arch, specs["token"], "float32").apply)(
         jax.tree.map(lambda leaf: 2 * leaf, params["token"]), tokens, None, None
     )
     np.testing.assert_allclose(placed, doubled, rtol=1e-5, atol=1e-5)
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_gradients(arch, specs, params, rows, units):
-    from xlmr_flax.model.batch import Batch, TokenTarget
-
-    tokens = rows([[unit] for unit in units], 12).tokens
+    tokens = rows([[unit] for unit in units]).tokens
     batch = Batch(tokens, TokenTarget(jnp.where(tokens.unit_BL >= 0, 1, -100)))
     half, full = (build(arch, specs["token"], dtype) for dtype in ("bfloat16", "float32"))
-    assert half.hidden_states(params["token"], tokens).dtype == jnp.bfloat16
-    assert half.apply(params["token"], tokens, None, None).dtype == jnp.float32
+    assert jax.eval_shape(half.hidden_states, params["token"], tokens).dtype == jnp.bfloat16
+    assert jax.eval_shape(half.apply, params["token"], tokens, None, None).dtype == jnp.float32
     (loss, gradient), exact = (
         jax.jit(jax.value_and_grad(lambda p: half.loss(p, batch, None).total))(params["token"]),
-        full.loss(params["token"], batch, None).total,
+        jax.jit(full.loss)(params["token"], batch, None).total,
     )
     assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
     assert 0 < abs(float(loss - exact)) / float(exact) < 0.02
 
 
 def test_float32_asks_for_float32_products_and_bfloat16_does_not(arch, specs, params, rows, units):
-    tokens = rows([[units[0]]], 12).tokens
+    tokens = rows([[units[0]]]).tokens
     text = {
         dtype: str(jax.make_jaxpr(build(arch, specs["token"], dtype).apply)(params["token"], tokens, None, None))
         for dtype in ("float32", "bfloat16")
@@ -255,46 +264,46 @@ def test_float32_asks_for_float32_products_and_bfloat16_does_not(arch, specs, pa
     assert "HIGHEST" not in text["bfloat16"]
 
 
-def test_hidden_states_and_embeddings_agree(model, encoder, rows, units):
-    tokens = rows([[unit] for unit in units], 12).tokens
-    hidden = np.asarray(model.hidden_states(encoder, tokens))
-    assert hidden.shape == (3, 4, 12, 32)
-    means = np.asarray(model.embeddings(encoder, tokens, "mean", (2, 0)))
+def test_hidden_states_and_embeddings_agree(model, embeddings, encoder, rows, units):
+    tokens = rows([[unit] for unit in units]).tokens
+    hidden = np.asarray(jax.jit(model.hidden_states)(encoder, tokens))
+    assert hidden.shape == (3, 4, 20, 32)
+    means = np.asarray(embeddings(encoder, tokens, "mean", (2, 0)))
     for row, (_, ids) in enumerate(units):
         np.testing.assert_allclose(means[0, row], hidden[2, row, : len(ids)].mean(0), atol=1e-6)
         np.testing.assert_allclose(means[1, row], hidden[0, row, : len(ids)].mean(0), atol=1e-6)
-    first = np.asarray(model.embeddings(encoder, tokens, "first", (1,)))
-    np.testing.assert_array_equal(first[0], hidden[1, :, 0])
+    first = np.asarray(embeddings(encoder, tokens, "first", (2, 1)))[1:]
+    np.testing.assert_allclose(first[0], hidden[1, :, 0], atol=1e-6)
 
 
-def test_the_embedding_of_an_empty_row_is_zero(model, encoder, rows, units):
-    tokens = rows([[units[0]], []], 12).tokens
-    for pooling in ("mean", "first"):
-        vectors = np.asarray(model.embeddings(encoder, tokens, pooling, (2,)))[0]
+def test_the_embedding_of_an_empty_row_is_zero(embeddings, encoder, rows, units):
+    tokens = rows([[units[0]], []]).tokens
+    for pooling, layers in (("mean", (2, 0)), ("first", (2, 1))):
+        vectors = np.asarray(embeddings(encoder, tokens, pooling, layers))[0]
         assert vectors[0].any()
-        assert not vectors[1].any()
+        assert not vectors[1:].any()
 
 
 def test_embeddings_keep_vectors_and_not_states(model, encoder, rows, units):
-    tokens = rows([[unit] for unit in units], 12).tokens
+    tokens = rows([[unit] for unit in units]).tokens
     jaxpr = jax.make_jaxpr(lambda p: model.embeddings(p, tokens, "mean", (0, 1, 2)))(encoder)
     scan = next(eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan")
-    assert sorted(var.aval.shape for var in scan.outvars) == [(2, 4, 32), (4, 12, 32)]
+    assert sorted(var.aval.shape for var in scan.outvars) == [(2, 4, 32), (4, 20, 32)]
 
 
 def test_a_layer_that_does_not_exist_is_named(model, encoder, rows, units):
     with pytest.raises(InputError, match=r"layers \[3\] do not exist: this encoder has 0 \(its embeddings\) to 2"):
-        model.embeddings(encoder, rows([[units[0]]], 12).tokens, "mean", (1, 3))
+        model.embeddings(encoder, rows([[units[0]]]).tokens, "mean", (1, 3))
 
 
 def test_an_embedding_has_no_loss(model, encoder, rows, units):
     with pytest.raises(InputError, match="a sentence embedding has no logits and no loss"):
-        model.apply(encoder, rows([[units[0]]], 12).tokens, None, None)
+        model.apply(encoder, rows([[units[0]]]).tokens, None, None)
 
 
-def test_an_id_beyond_the_table_shows_as_nan(model, encoder, rows):
-    tokens = rows([[(0, [0, 99999, 2])]], 4).tokens
-    assert np.isnan(model.hidden_states(encoder, tokens)).any()
+def test_an_id_beyond_the_table_shows_as_nan(last_layer, encoder, rows):
+    tokens = rows([[(0, [0, 99999, 2])]]).tokens
+    assert np.isnan(last_layer(encoder, tokens, WORD)[0, :3]).all()
 
 
 def test_a_model_is_a_static_value(arch, specs):

@@ -1,12 +1,16 @@
 """Losses are sums over what is labelled, the same packed and unpacked; padding and empty slots weigh nothing."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from xlmr_flax.model import batch
 from xlmr_flax.model.build import build
+from xlmr_flax.model.dropout import Noise
 from xlmr_flax.model.encoder import NEVER, padded_rows
 from xlmr_flax.model.heads import cross_entropy
 
@@ -43,7 +47,9 @@ def target(kind, laid):
     if kind == "sequence":
         return batch.SequenceTarget(first_BS, by_slot(lambda unit, start: CLASSES[unit]), weight_BS)
     if kind == "choice":
-        return batch.ChoiceTarget(first_BS, jnp.array(RIGHT), jnp.ones(2))
+        if not filled_BS[:, 1:].any():  # an option a row, and no other slots
+            return batch.ChoiceTarget(first_BS[:, :1], jnp.array(RIGHT), jnp.ones(2))
+        return batch.ChoiceTarget(first_BS, jnp.array([*RIGHT, 1, 0]), jnp.array([1.0, 1.0, 0.0, 0.0]))
     if kind == "span":
         start, end = (by_slot(lambda unit, at, side=side: at + SPANS[unit][side]) for side in (0, 1))
         return batch.SpanTarget(first_BS, start, end, weight_BS)
@@ -63,23 +69,31 @@ def target(kind, laid):
 
 @pytest.fixture(scope="module")
 def losses(models):
-    """Loss and gradient of each head, compiled once a shape."""
+    """(total, count) and the gradient of each head, with dropout unless the word is None."""
+
+    def loss(model, params, each, word):
+        return jax.value_and_grad(lambda params: tuple(model.loss(params, each, word)), has_aux=True)(params)
+
+    return {kind: jax.jit(functools.partial(loss, model)) for kind, model in models.items()}
+
+
+@pytest.fixture(scope="module")
+def logits(models, params, alone):
+    """Each head's logits of the units alone, without dropout."""
     return {
-        kind: jax.jit(jax.value_and_grad(lambda p, b, n, m=model: m.loss(p, b, n), has_aux=False))
-        if False
-        else jax.jit(lambda p, b, n, m=model: jax.value_and_grad(lambda p: tuple(m.loss(p, b, n)), has_aux=True)(p))
+        kind: jax.jit(model.apply)(params[kind], alone.tokens, target(kind, alone), None)
         for kind, model in models.items()
     }
 
 
 @pytest.fixture(scope="module")
 def alone(rows, units):
-    return rows([[unit] for unit in units], 12)
+    return rows([[unit] for unit in units])
 
 
 @pytest.fixture(scope="module")
 def packed(rows, units):
-    return rows([[units[0], units[1]], [units[2], units[3]]], 20)
+    return rows([[units[0], units[1]], [units[2], units[3]]])
 
 
 def log_p(logits):
@@ -87,10 +101,8 @@ def log_p(logits):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def expected_loss(kind, model, params, laid):
+def expected_loss(kind, logits, laid, vocab_size):
     """Total and count computed in numpy from the logits."""
-    aim = target(kind, laid)
-    logits = model.apply(params, laid.tokens, aim, None)
     if kind == "sequence":
         return -sum(log_p(logits)[unit, 0, CLASSES[unit]] for unit in CLASSES), 4
     if kind == "choice":
@@ -107,77 +119,57 @@ def expected_loss(kind, model, params, laid):
             total -= (log_p(logits.start_BSL[unit, 0, :n])[start] + log_p(logits.end_BSL[unit, 0, :n])[end]) / 2
         return total, 4
     pairs = [(u, i, label) for u in MASKS for i, label in enumerate(MASKS[u].values())]
-    real = log_p(logits[..., : model.arch.vocab_size])
-    return -sum(real[pair] for pair in pairs), len(pairs)
+    return -sum(log_p(logits[..., :vocab_size])[pair] for pair in pairs), len(pairs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_loss_is_the_sum_of_what_is_labelled(kind, models, params, losses, alone):
-    (total, count), _ = losses[kind](params[kind], batch.Batch(alone.tokens, target(kind, alone)), None)
-    expected, n = expected_loss(kind, models[kind], params[kind], alone)
+def test_a_loss_is_the_sum_of_what_is_labelled(kind, models, logits, alone):
+    total, count = models[kind].head_loss(logits[kind], target(kind, alone))
+    expected, n = expected_loss(kind, logits[kind], alone, models[kind].arch.vocab_size)
     assert float(count) == n
     np.testing.assert_allclose(float(total), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("word", [None, WORD], ids=["without dropout", "with dropout"])
-def test_packed_units_lose_what_they_lose_alone(kind, word, params, losses, alone, packed):
+def test_packed_units_among_empty_rows_lose_what_they_lose_alone(kind, params, losses, alone, packed):
     (one, gradient), (two, gradient_packed) = (
-        losses[kind](params[kind], batch.Batch(laid.tokens, target(kind, laid)), word) for laid in (alone, packed)
+        losses[kind](params[kind], batch.Batch(laid.tokens, target(kind, laid)), WORD) for laid in (alone, packed)
     )
     np.testing.assert_allclose(one, two, rtol=2e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-6), gradient, gradient_packed)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_of_padding_and_empty_slots_add_nothing(kind, params, losses, rows, units, alone):
-    laid = rows([[units[0], units[1]], [units[2], units[3]], [], []], 20)
-    aim = target(kind, laid)
-    if kind == "choice":
-        aim = aim._replace(label_E=jnp.array([*RIGHT, 1, 0]), weight_E=jnp.array([1.0, 1.0, 0.0, 0.0]))
-    (one, _), (two, gradient) = (
-        losses[kind](params[kind], batch.Batch(each.tokens, each_aim), WORD)
-        for each, each_aim in ((alone, target(kind, alone)), (laid, aim))
-    )
-    np.testing.assert_allclose(one, two, rtol=2e-6)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_of_nothing_has_loss_zero_and_gradient_zero(kind, params, losses, rows):
-    tokens, first_BS = rows([[], []], 8)
-    empty, zero = jnp.full((2, 8), batch.IGNORED), jnp.zeros((2, 1), jnp.int32)
+    tokens, first_BS = rows([])
+    empty, none = jnp.full(tokens.ids_BL.shape, batch.IGNORED), jnp.zeros(first_BS.shape)
     aim = {
-        "sequence": lambda: batch.SequenceTarget(first_BS, zero, jnp.zeros((2, 1))),
-        "choice": lambda: batch.ChoiceTarget(first_BS, jnp.zeros(1, jnp.int32), jnp.zeros(1)),
+        "sequence": lambda: batch.SequenceTarget(first_BS, first_BS, none),
+        "choice": lambda: batch.ChoiceTarget(first_BS, jnp.zeros(4, jnp.int32), jnp.zeros(4)),
         "token": lambda: batch.TokenTarget(empty),
-        "span": lambda: batch.SpanTarget(first_BS, zero, zero, jnp.zeros((2, 1))),
-        "mlm": lambda: batch.MaskedTarget(empty * 0, empty),
+        "span": lambda: batch.SpanTarget(first_BS, first_BS, first_BS, none),
+        "mlm": lambda: batch.MaskedTarget(empty[:, :5] * 0, empty[:, :5]),
     }[kind]()
     (total, count), gradient = losses[kind](params[kind], batch.Batch(tokens, aim), WORD)
     assert (float(total), float(count)) == (0.0, 0.0)
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_a_weight_scales_its_example(params, losses, alone):
-    aim = target("sequence", alone)
-    each = [
-        losses["sequence"](
-            params["sequence"], batch.Batch(alone.tokens, aim._replace(weight_BS=jnp.array(w)[:, None])), None
-        )[0]
-        for w in ([1.0, 0, 0, 0], [0, 1.0, 0, 0], [2.0, 3.0, 0, 0])
-    ]
-    np.testing.assert_allclose(each[2][0], 2 * each[0][0] + 3 * each[1][0], rtol=1e-5)
-    assert float(each[2][1]) == 5
+def test_a_weight_scales_its_example(models, logits, alone):
+    aim, loss = target("sequence", alone), models["sequence"].head_loss
+    first, second, both = (
+        loss(logits["sequence"], aim._replace(weight_BS=jnp.zeros((4, 2)).at[:2, 0].set(jnp.array(weights))))
+        for weights in ([1.0, 0.0], [0.0, 1.0], [2.0, 3.0])
+    )
+    np.testing.assert_allclose(both.total, 2 * first.total + 3 * second.total, rtol=1e-5)
+    assert float(both.count) == 5
 
 
-def test_rows_beyond_the_vocabulary_are_never_guessed_and_never_learnt(models, params, losses, alone):
-    aim = target("mlm", alone)
+def test_rows_beyond_the_vocabulary_are_never_guessed_and_never_learnt(models, params, losses, logits, alone):
     size, kept = models["mlm"].arch.vocab_size, padded_rows(models["mlm"].arch.vocab_size)
-    logits = models["mlm"].apply(params["mlm"], alone.tokens, aim, None)
-    assert logits.shape == (4, 5, kept)
-    assert (np.asarray(logits[..., size:]) == np.float32(NEVER)).all()
-    _, gradient = losses["mlm"](params["mlm"], batch.Batch(alone.tokens, aim), None)
+    assert logits["mlm"].shape == (4, 5, kept)
+    assert (np.asarray(logits["mlm"][..., size:]) == np.float32(NEVER)).all()
+    _, gradient = losses["mlm"](params["mlm"], batch.Batch(alone.tokens, target("mlm", alone)), WORD)
     words, bias = gradient["encoder"]["embeddings"]["words"], gradient["head"]["bias"]
     assert not words[size:].any()
     assert not bias[size:].any()
@@ -190,54 +182,37 @@ def test_only_masked_positions_meet_the_vocabulary(models, params, alone):
     text = str(jax.make_jaxpr(lambda p: model.loss(p, batch.Batch(alone.tokens, aim), None))(params["mlm"]))
     rows, kept = alone.tokens.ids_BL.shape[0], padded_rows(model.arch.vocab_size)
     assert f"f32[{rows},5,{kept}]" in text
-    assert f"f32[{rows},12,{kept}]" not in text
+    assert f"f32[{rows},20,{kept}]" not in text
 
 
-@pytest.mark.parametrize("kind", ["sequence", "token"])
-def test_classifier_dropout_is_the_heads_own_rate(kind, arch, specs, params, alone):
-    calm = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-
-    def logits(rates):
-        model = build(arch.model_copy(update=rates), specs[kind], "float32")
-        return np.asarray(model.apply(params[kind], alone.tokens, target(kind, alone), WORD))
-
-    none = logits({**calm, "classifier_dropout": 0.0})
-    np.testing.assert_array_equal(none, logits(calm))  # None: as hidden_dropout_prob
-    assert np.abs(none - logits({**calm, "classifier_dropout": 0.5})).max() > 1e-2
-
-
-@pytest.mark.parametrize("kind", ["choice", "span", "mlm"])
-def test_the_other_heads_do_not_read_classifier_dropout(kind, arch, specs, params, alone):
-    one, two = (
-        build(arch.model_copy(update={"classifier_dropout": rate}), specs[kind], "float32").apply(
-            params[kind], alone.tokens, target(kind, alone), WORD
-        )
-        for rate in (None, 0.5)
+def head_moves(kind, arch, specs, params, laid, rates):
+    """How much noise moves the head's logits of fixed states under some dropout rates."""
+    model = build(arch.model_copy(update=rates), specs[kind], "float32")
+    head = nnx.merge(model.head, params[kind]["head"])
+    x_BLD = jax.random.normal(jax.random.key(0), (*laid.tokens.ids_BL.shape, arch.hidden_size))
+    words = params[kind]["encoder"]["embeddings"]["words"]
+    noise = Noise(WORD, laid.tokens.unit_BL, laid.tokens.position_BL)
+    noisy, plain = (head(x_BLD, words, laid.tokens, target(kind, laid), each) for each in (noise, None))
+    return max(
+        np.abs(np.asarray(a - b)).max() for a, b in zip(jax.tree.leaves(noisy), jax.tree.leaves(plain), strict=True)
     )
-    jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
-def test_choice_drops_with_the_hidden_rate(arch, specs, params, alone):
-    one, two = (
-        build(
-            arch.model_copy(update={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **rate}),
-            specs["choice"],
-            "float32",
-        ).apply(params["choice"], alone.tokens, target("choice", alone), WORD)
-        for rate in ({}, {"hidden_dropout_prob": 1e-9})
-    )
-    np.testing.assert_allclose(one, two, rtol=1e-6)
-    head = build(arch.model_copy(update={"hidden_dropout_prob": 0.5}), specs["choice"], "float32")
-    x_BLD = jnp.ones((4, 12, 32))
-    from flax import nnx
-
-    from xlmr_flax.model.dropout import Noise
-
-    module = nnx.merge(head.head, params["choice"]["head"])
-    noise = Noise(WORD, alone.tokens.unit_BL, alone.tokens.position_BL)
-    aim = target("choice", alone)
-    dropped, plain = (module(x_BLD, None, alone.tokens, aim, each) for each in (noise, None))
-    assert np.abs(np.asarray(dropped - plain)).max() > 1e-3
+@pytest.mark.parametrize(
+    ("kind", "own", "hidden"),
+    [  # which of classifier_dropout and hidden_dropout_prob a head obeys, as in transformers
+        ("sequence", True, False),
+        ("token", True, False),
+        ("choice", False, True),
+        ("span", False, False),
+        ("mlm", False, False),
+    ],
+)
+def test_each_head_drops_by_the_rate_that_transformers_gives_it(kind, own, hidden, arch, specs, params, alone):
+    moves = functools.partial(head_moves, kind, arch, specs, params, alone)
+    assert (moves({"classifier_dropout": 0.5, "hidden_dropout_prob": 0.0}) > 1e-3) == own
+    assert (moves({"classifier_dropout": 0.0, "hidden_dropout_prob": 0.5}) > 1e-3) == hidden
+    assert (moves({"classifier_dropout": None, "hidden_dropout_prob": 0.5}) > 1e-3) == (own or hidden)
 
 
 def test_cross_entropy_is_stable_far_from_zero():

@@ -126,9 +126,9 @@ def test_labels_and_negation_are_balanced(folder, family, labels):
                 np.mean(["never" in getattr(row, side) for row in rows if row.label == label])
                 for label in sorted(labels)
             ]
-            # 500 throws and more of 0.25: a standard deviation of a rate is 0.019 at most.
+            # 500 throws and more of 0.2: a standard deviation of a rate is 0.018 at most.
             assert max(rates) - min(rates) < 0.08
-            assert 0.2 < np.mean(rates) < 0.3
+            assert 0.15 < np.mean(rates) < 0.25
 
 
 def test_labels_are_the_same_in_every_language(folder):

@@ -56,8 +56,11 @@ class Model:
 
     def loss(self, params: Tree, batch: Batch, noise: jax.Array | None) -> Tally:
         """The sum of the loss and what to divide it by."""
-        logits = self.apply(params, batch.tokens, batch.target, noise)
-        return HEADS[self.spec.kind].loss(logits, batch.target)
+        return self.head_loss(self.apply(params, batch.tokens, batch.target, noise), batch.target)
+
+    def head_loss(self, logits: jax.Array | SpanLogits, target: Target) -> Tally:
+        """The loss of logits that `apply` gave."""
+        return HEADS[self.spec.kind].loss(logits, target)
 
     def hidden_states(self, params: Tree, tokens: Tokens) -> jax.Array:
         """The embeddings' output and every layer's, stacked in front of BLD."""

@@ -119,7 +119,7 @@ def load(folder: Path, model: Model, key: jax.Array, *, head: bool = False, put:
 
     The pooler and the masked-LM head are carried where the files have them. `head` asks for the task's own head too,
     and is for checkpoints of this very task. What is not carried is drawn from `key`. Arrays come one by one,
-    each given to `put` with its path before the next is read, so that it may go to devices; by default they stay numpy's.
+    each given to `put` with its path before the next is read, so that it may go to devices; by default it stays here.
     """
     put = put or (lambda path, array: array)
     tensors = _without_prefix(folder, open_folder(folder))
@@ -127,7 +127,7 @@ def load(folder: Path, model: Model, key: jax.Array, *, head: bool = False, put:
     shapes = dict(flat(jax.eval_shape(model.init_params, key)))
     _check(folder, model.arch, wanted, shapes, tensors)
     params: Tree = {"encoder": {}, "head": {}}
-    drawn = dict(flat({"head": model.init_head(key)})) if fresh else {}
+    drawn = dict(flat({"head": jax.jit(model.init_head)(key)})) if fresh else {}
     for path, shape in shapes.items():
         leaf = wanted.get(path)
         array = _assemble(leaf, shape.shape, model.arch, tensors) if leaf else np.asarray(drawn[path])

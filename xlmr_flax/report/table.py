@@ -8,16 +8,18 @@ from rich.console import Console
 from rich.table import Table
 
 Row = dict[str, Any]
+HIDDEN = ("precision", "recall")  # in results.json, not in the table
 NAMES = {"accuracy_centred": "accuracy, centred", "exact_match": "exact match", "f1": "F1"}
 
 
 def print_results(results: dict[str, Any], console: Console) -> None:
     """A table for each task, what the arms differ by, and what must be known beside the figures."""
-    rows = results["rows"]
+    rows = [row for row in results["rows"] if row["metric"] not in HIDDEN]
+    summary = [entry for entry in results["summary"] if entry["metric"] not in HIDDEN]
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name]
-        console.print(_table(name, mine, [entry for entry in results["summary"] if entry["task"] == name]))
-    differences = list(_differences(results["summary"]))
+        console.print(_table(name, mine, [entry for entry in summary if entry["task"] == name]))
+    differences = list(_differences(summary))
     if differences:
         console.print("Differences between arms, in points (English · mean of the other languages)")
         for line in differences:
@@ -59,7 +61,7 @@ def _differences(summary: Iterable[Row]) -> Iterable[str]:
 
 def _notes(rows: Sequence[Row]) -> Iterable[str]:
     selections = dict.fromkeys((row["phase"], row["selection"].split(", step")[0]) for row in rows)
-    for phase, selection in selections.items():
+    for phase, selection in selections:
         yield (
             f"{phase}: weights of the {selection}" if selection == "last step" else f"{phase}: selected as {selection}"
         )

@@ -23,11 +23,12 @@ from xlmr_flax.sources.miniworld.world import (
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 PARAPHRASE_LABELS = ("0", "1")
-NEGATED = 0.25
+NEGATED = 0.2
 
 # A paraphrase always has both modifiers: with fewer there would be too few other orders to tell it in.
 PARAPHRASE_RATES = Rates(place=1.0, time=1.0)
 PREMISE_RATES = Rates(place=0.6, time=0.4, adjective=0.4)
+NEUTRAL_OPPOSITE = 0.25  # so that an opposite verb alone is no contradiction
 DROPPED = 0.5  # of the premise's modifiers and adjectives in the hypothesis
 
 
@@ -54,10 +55,10 @@ def abstracted(world: World, rng: random.Random, event: Event) -> Event:
     """The event told with less: a job or "someone" for a name, a kind for a thing, fewer modifiers."""
     agent, patient = event.agent, event.patient
     if KIND[agent.noun] == "person":
-        agent = rng.choice((agent, agent, with_job(world, agent), Thing("someone")))
+        agent = rng.choice((agent, agent, agent, with_job(world, agent), Thing("someone")))
     if KIND[patient.noun] == "person":
-        patient = rng.choice((patient, patient, with_job(world, patient)))
-    elif rng.random() < 0.3:
+        patient = rng.choice((patient, patient, patient, with_job(world, patient)))
+    elif rng.random() < 0.25:
         patient = with_kind(patient)
     if rng.random() < DROPPED:
         patient = patient._replace(adjective=None)
@@ -91,13 +92,11 @@ def _otherwise(world: World, rng: random.Random, event: Event, hypothesis: Event
     if hypothesis.agent.noun != "someone":
         said.append("agent")
     if hypothesis.patient.adjective:
-        said.append("adjective")
-    slot = rng.choice(said)
-    if rng.random() < 0.5:
-        event = event._replace(verb=OPPOSITE[event.verb])
-    if slot in ("agent", "patient"):
-        return exchange(world, rng, event, slot, without=_covered(world, getattr(hypothesis, slot).noun))
-    return exchange(world, rng, event, slot)
+        said.insert(0, "adjective")  # before the patient, which may lose it
+    for slot in [name for name in said if rng.random() < 0.5] or [rng.choice(said)]:
+        told = getattr(hypothesis, slot).noun if slot in ("agent", "patient") else None
+        event = exchange(world, rng, event, slot, without=_covered(world, told) if told else ())
+    return event._replace(verb=OPPOSITE[event.verb]) if rng.random() < NEUTRAL_OPPOSITE else event
 
 
 def _covered(world: World, told: str) -> tuple[str, ...]:
