@@ -12,7 +12,8 @@ from xlmr_flax.model.hub import architecture, resolve
 
 # As FacebookAI/xlm-roberta-large and microsoft/xlm-align-base (base) state it.
 XLMR_LARGE = {
-    "architectures": ["XLMRobertaForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0, "eos_token_id": 2,
+    "architectures": ["XLMRobertaForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
+    "eos_token_id": 2,
     "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 1024, "initializer_range": 0.02,
     "intermediate_size": 4096, "layer_norm_eps": 1e-05, "max_position_embeddings": 514, "model_type": "xlm-roberta",
     "num_attention_heads": 16, "num_hidden_layers": 24, "output_past": True, "pad_token_id": 1,

@@ -92,7 +92,7 @@ def test_any_other_name_is_refused_and_nothing_is_run(name, write, tmp_path, mon
     write(tmp_path / "x.bin", {"weight": tensor("0", WORDS), "more": HARMFUL[name]}, {"0": WORDS})
     with pytest.raises(InputError, match=rf"x\.bin: asks for {name}, which no tensor needs; nothing of it was run"):
         read_bin(tmp_path / "x.bin")
-    assert os.listdir(tmp_path) == ["x.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.bin"]
 
 
 def test_a_call_hidden_in_reduce_is_refused(write, tmp_path):
@@ -206,3 +206,14 @@ def test_legacy_storages_have_to_fit_the_tensors(tmp_path):
     files.write_legacy(tmp_path / "x.bin", state, {"0": WORDS, "1": WORDS})
     with pytest.raises(InputError, match="storage '1' belongs to no tensor"):
         read_bin(tmp_path / "x.bin")
+
+
+def test_numbers_come_in_blocks_of_whole_rows(write, tmp_path, monkeypatch):
+    monkeypatch.setattr("xlmr_flax.model.unpickle.BLOCK_NUMBERS", 9)
+    state = {"whole": tensor("0", WORDS), "turned": tensor("0", WORDS, 0, (4, 3), (1, 4))}
+    write(tmp_path / "x.bin", state, {"0": WORDS})
+    read = read_bin(tmp_path / "x.bin")
+    assert [block.shape for block in read["whole"].blocks()] == [(2, 4), (1, 4)]
+    assert [block.shape for block in read["turned"].blocks()] == [(3, 3), (1, 3)]
+    np.testing.assert_array_equal(read["whole"].read(), WORDS)
+    np.testing.assert_array_equal(read["turned"].read(), WORDS.T)

@@ -68,7 +68,7 @@ def resolve(weights: str, *, revision: str = "main", cache: Path | None = None) 
 
     The folder of a hub id is named by the commit, which is what `revision` means for ever.
     """
-    if Path(weights).is_dir():
+    if weights and Path(weights).is_dir():
         return Path(weights)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", weights):
         raise InputError(
@@ -95,9 +95,9 @@ def architecture(folder: Path) -> Architecture:
         raise InputError(f"{path}: a {type(config).__name__} where settings were expected")
     fields = Architecture.model_fields
     problems = [
-        f"{path}: {name}={config[name]!r} is not supported, only {value!r}"
+        f"{path}: {name}={config.get(name)!r} is not supported, only {value!r}"
         for name, value in ONLY.items()
-        if config.get(name, None if name == "model_type" else value) not in (value, None if value == {} else value)
+        if config.get(name, None if name == "model_type" else value) != value
     ]
     problems += [
         f"{path}: {name} is a setting nobody here knows; if it does not change the encoder, take it out"

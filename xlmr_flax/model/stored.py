@@ -1,13 +1,14 @@
 """The tensors of a weights folder, whatever the files: safetensors or `.bin`, one file or many with an index."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import safetensors
 
 from xlmr_flax.errors import InputError
-from xlmr_flax.model.unpickle import Stored, read_bin
+from xlmr_flax.model.unpickle import Stored, read_bin, rows_of
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")  # safetensors first, as transformers looks for them
 INDEXED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -54,12 +55,17 @@ def _open_file(path: Path) -> dict[str, Stored]:
 
 def _read_safetensors(path: Path) -> dict[str, Stored]:
     def stored(name: str, shape: list[int]) -> Stored:
-        def read() -> np.ndarray:
+        def blocks() -> Iterator[np.ndarray]:
             # Opened for each tensor: an open file keeps all pages that were read of it mapped.
             with safetensors.safe_open(path, "np") as file:
-                return file.get_tensor(name)
+                if not shape or not shape[0]:
+                    yield file.get_tensor(name)
+                    return
+                rows = rows_of(tuple(shape))
+                for start in range(0, shape[0], rows):
+                    yield file.get_slice(name)[start : min(start + rows, shape[0])]
 
-        return Stored(path, tuple(shape), read)
+        return Stored(path, tuple(shape), blocks)
 
     try:
         with safetensors.safe_open(path, "np") as file:

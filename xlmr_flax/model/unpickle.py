@@ -9,7 +9,7 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -34,16 +34,30 @@ STORAGES: dict[str, Any] = {
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first object of a file from before PyTorch 1.6
 LEGACY_PROTOCOL = 1001
 
+BLOCK_NUMBERS = 1 << 24  # the largest kernel of XLM-R Large is a quarter of it
+
 # What a broken or truncated pickle, or one written to confuse, makes the unpickler raise.
 BROKEN = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError, zipfile.BadZipFile)
 
 
 class Stored(NamedTuple):
-    """A tensor in a file; `read` fetches its numbers, in the dtype they are kept in."""
+    """A tensor in a file, its numbers in the dtype they are kept in.
+
+    `blocks` gives them in blocks of `rows_of(shape)` rows, so that a word table need not stand in memory twice.
+    """
 
     file: Path
     shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+    def read(self) -> np.ndarray:
+        blocks = list(self.blocks())
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def rows_of(shape: tuple[int, ...]) -> int:
+    """How many rows of a tensor make a block."""
+    return max(1, BLOCK_NUMBERS // max(math.prod(shape[1:]), 1))
 
 
 class _Storage(NamedTuple):
@@ -77,7 +91,8 @@ def read_bin(path: Path) -> dict[str, Stored]:
     return {name: Stored(path, view.shape, _reader(path, view, fetch)) for name, view in views.items()}
 
 
-Fetch = Callable[[_Storage], np.ndarray]
+# A storage's numbers in order, in pieces of a given size.
+Fetch = Callable[[_Storage, int], Iterator[np.ndarray]]
 
 
 def _read_zip(path: Path) -> tuple[dict[str, _View], Fetch]:
@@ -94,9 +109,10 @@ def _read_zip(path: Path) -> tuple[dict[str, _View], Fetch]:
             raise InputError(f"{path}: written on a big-endian machine; save it again on a little-endian one")
         views = _state_dict(path, _load(path, io.BytesIO(archive.read(f"{root}data.pkl"))))
 
-    def fetch(storage: _Storage) -> np.ndarray:
-        with zipfile.ZipFile(path) as archive:
-            return np.frombuffer(archive.read(f"{root}data/{storage.key}"), storage.dtype)
+    def fetch(storage: _Storage, size: int) -> Iterator[np.ndarray]:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{root}data/{storage.key}") as file:
+            while piece := file.read(size * storage.dtype.itemsize):
+                yield np.frombuffer(piece, storage.dtype)
 
     return views, fetch
 
@@ -120,29 +136,54 @@ def _read_legacy(path: Path) -> tuple[dict[str, _View], Fetch]:
             starts[key] = file.tell()
             file.seek(numel * storages[key].dtype.itemsize, io.SEEK_CUR)
 
-    def fetch(storage: _Storage) -> np.ndarray:
-        return np.fromfile(path, storage.dtype, storage.numel, offset=starts[storage.key])
+    def fetch(storage: _Storage, size: int) -> Iterator[np.ndarray]:
+        with path.open("rb") as file:
+            file.seek(starts[storage.key])
+            for start in range(0, storage.numel, size):
+                yield np.fromfile(file, storage.dtype, min(size, storage.numel - start))
 
     return views, fetch
 
 
-def _reader(path: Path, view: _View, fetch: Fetch) -> Callable[[], np.ndarray]:
-    def read() -> np.ndarray:
+def _reader(path: Path, view: _View, fetch: Fetch) -> Callable[[], Iterator[np.ndarray]]:
+    whole = math.prod(view.shape) == view.storage.numel and view.stride == _contiguous(view.shape)
+
+    def blocks() -> Iterator[np.ndarray]:
+        rows, numbers = rows_of(view.shape), 0
         try:
-            flat = fetch(view.storage)
+            if whole and view.shape:
+                for piece in fetch(view.storage, rows * math.prod(view.shape[1:])):
+                    numbers += piece.size
+                    yield piece.reshape(-1, *view.shape[1:])
+            else:
+                flat = np.concatenate([np.empty(0, view.storage.dtype), *fetch(view.storage, BLOCK_NUMBERS)])
+                numbers = flat.size
+                strides = tuple(step * flat.itemsize for step in view.stride)
+                yield from _cut(np.ndarray(view.shape, flat.dtype, flat, view.offset * flat.itemsize, strides), rows)
         except BROKEN as error:
             raise InputError(
                 f"{path}: storage {view.storage.key!r} cannot be read ({error}); fetch the file again"
             ) from error
-        if flat.size != view.storage.numel:
+        if numbers != view.storage.numel:
             raise InputError(
-                f"{path}: storage {view.storage.key!r} holds {flat.size} numbers, expected {view.storage.numel}; "
+                f"{path}: storage {view.storage.key!r} holds {numbers} numbers, expected {view.storage.numel}; "
                 "the file was cut off: fetch it again"
             )
-        strides = tuple(step * flat.itemsize for step in view.stride)
-        return np.lib.stride_tricks.as_strided(flat[view.offset :], view.shape, strides, writeable=False)
 
-    return read
+    return blocks
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in numbers, of an array without gaps."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _cut(array: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+    if array.ndim == 0 or len(array) == 0:
+        yield array
+        return
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
 
 
 def _state_dict(path: Path, value: Any) -> dict[str, _View]:

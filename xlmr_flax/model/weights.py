@@ -173,14 +173,25 @@ def outward(leaf: Leaf, ours: np.ndarray, arch: Architecture) -> np.ndarray:
     return ours.reshape(theirs[::-1]).T if leaf.inputs else ours[: theirs[0]].reshape(theirs)
 
 
-def inward(leaf: Leaf, theirs: np.ndarray, ours: np.ndarray) -> None:
-    """Writes one of their tensors into ours (one layer's); rows that theirs does not have stay as they are."""
-    if leaf.inputs:
-        ours[...] = theirs.T.reshape(ours.shape)
-    elif leaf.form in (Form.TABLE, Form.VECTOR):
-        ours[: theirs.shape[0]] = theirs
+def inward(leaf: Leaf, theirs: Stored, ours: np.ndarray) -> None:
+    """Reads one of their tensors into ours (one layer's); rows that theirs does not have stay as they are."""
+    if leaf.form in (Form.TABLE, Form.VECTOR):
+        start = 0
+        for block in theirs.blocks():
+            ours[start : start + len(block)] = _numbers(leaf, theirs, block)
+            start += len(block)
     else:
-        ours[...] = theirs.reshape(ours.shape)
+        numbers = _numbers(leaf, theirs, theirs.read())
+        ours[...] = (numbers.T if leaf.inputs else numbers).reshape(ours.shape)
+
+
+def _numbers(leaf: Leaf, theirs: Stored, block: np.ndarray) -> np.ndarray:
+    if block.dtype != ml_dtypes.bfloat16 and not np.issubdtype(block.dtype, np.floating):
+        raise InputError(
+            f"{theirs.file}: tensor {leaf.name} holds {block.dtype}, where floating point was expected; "
+            "export the weights as float32"
+        )
+    return block
 
 
 def flat(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -256,16 +267,11 @@ def _check(
 
 
 def _assemble(leaf: Leaf, shape: tuple[int, ...], arch: Architecture, tensors: dict[str, Stored]) -> np.ndarray:
-    """One of our arrays; at no time are there more than it and one tensor of theirs."""
+    """One of our arrays; at no time are there more than it and one block of theirs."""
     array = np.zeros(shape, np.float32)
     layers = array if "{}" in leaf.name else array[None]
     for part, name in zip(layers, names(leaf, arch), strict=True):
-        theirs = tensors[name].read()
-        if theirs.dtype != ml_dtypes.bfloat16 and not np.issubdtype(theirs.dtype, np.floating):
-            raise InputError(
-                f"{tensors[name].file}: tensor {name} holds {theirs.dtype}, where floating point was expected"
-            )
-        inward(leaf, theirs, part)
+        inward(leaf, tensors[name], part)
     return array
 
 
@@ -274,7 +280,12 @@ def _dropped(arch: Architecture, wanted: dict[str, Leaf], tensors: dict[str, Sto
     used = {name for leaf in wanted.values() for name in names(leaf, arch)}
     dropped = sorted(set(tensors) - used)
     decoder, words = tensors.get("lm_head.decoder.weight"), tensors["embeddings.word_embeddings.weight"]
-    if decoder and "head.bias" in wanted and not np.array_equal(decoder.read(), words.read()):
+    if decoder and "head.bias" in wanted and not _equal(decoder, words):
         at = dropped.index("lm_head.decoder.weight")
         dropped[at] += " (differs from the word table, which decodes here as in transformers)"
     return tuple(dropped)
+
+
+def _equal(one: Stored, two: Stored) -> bool:
+    pairs = zip(one.blocks(), two.blocks(), strict=False)
+    return one.shape == two.shape and all(np.array_equal(a, b) for a, b in pairs)
