@@ -1,0 +1,39 @@
+# Every target makes the virtual environment first when it is missing or older than the lock file.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+EVERY_DAY := not parity and not aot and not large and not ray and not browser and not gcs and not long and not bench
+
+.PHONY: .venv demo test parity large long lint
+
+.venv: $(BIN)/xlmr-flax
+
+$(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# the same environment with torch added
+.venv/parity: $(BIN)/xlmr-flax lock/parity.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/parity.txt
+	touch $@
+
+demo: $(BIN)/xlmr-flax
+	$(BIN)/xlmr-flax run configs/demo.toml
+
+test: $(BIN)/xlmr-flax
+	$(PYTEST) -m "$(EVERY_DAY)"
+
+parity: .venv/parity
+	$(PYTEST) -m parity
+
+large: $(BIN)/xlmr-flax
+	$(PYTEST) -m large -s
+
+long: $(BIN)/xlmr-flax
+	$(PYTEST) -m long -s
+
+lint: $(BIN)/xlmr-flax
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
