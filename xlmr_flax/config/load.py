@@ -15,23 +15,33 @@ from xlmr_flax.errors import InputError, listed
 
 # How a table in a list of tables is addressed in a dotted key.
 NAMED_BY = {"phases": "name", "arms": "name", "splits": "task"}
+NONE = "none"
 PATHS = (("model", "weights"), ("tokenizer", "path"))
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Reads a config; precedence is schema < recipe < file < overrides.
+    """Reads a config; precedence is schema < recipe < file < overrides. "none" switches an optional setting off.
 
     Raises InputError with every problem of the file, each at its dotted key.
     """
     tree = read_toml(path)
+    _resolve_paths(tree, path.parent)
     for override in overrides:
         apply_override(tree, override)
-    _resolve_paths(tree, path.parent)
-    tree = _with_recipe(tree)
+    _resolve_paths(tree, Path.cwd())  # what the command line names is relative to where it is typed
+    problems, hidden = [], ()
     try:
-        return Experiment.model_validate_json(json.dumps(tree, default=str))
+        tree = _with_recipe(tree)
+    except InputError as error:
+        problems, hidden = [str(error)], ("missing",)  # the recipe may well have had it
+    tree = _without_none(tree, Experiment)
+    try:
+        experiment = Experiment.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise listed([f"{path}: {problem}" for problem in _problems(error, tree)]) from None
+        problems += _problems(error, tree, hidden=hidden)
+    if problems:
+        raise listed([f"{path}: {problem}" for problem in problems])
+    return experiment
 
 
 def load_world(overrides: Sequence[str]) -> WorldSettings:
@@ -68,8 +78,10 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     place: Any = tree
     for depth, part in enumerate(parents):
         place = _enter(place, part, key=".".join(parents[: depth + 1]), under=parents[depth - 1] if depth else None)
-    if not isinstance(place, dict):
+    if isinstance(place, list):
         raise InputError(f"{key}: {'.'.join(parents)} is a list; name one of its tables, as in phases.target.{last}")
+    if not isinstance(place, dict):
+        raise InputError(f"{key}: {'.'.join(parents)}={_shown(place)} is no table")
     place[last] = toml_value(text)
 
 
@@ -84,44 +96,65 @@ def toml_value(text: str) -> Any:
 def _enter(place: Any, part: str, *, key: str, under: str | None) -> Any:
     if isinstance(place, list):
         name = NAMED_BY.get(under or "")
-        names = [str(table.get(name, index)) for index, table in enumerate(place)]
+        tables = [table if isinstance(table, dict) else {} for table in place]
+        names = [str(table.get(name, index)) for index, table in enumerate(tables)]
         if part in names:
             return place[names.index(part)]
-        if part.isdigit() and int(part) < len(place):
+        if part.isdecimal() and int(part) < len(place):
             return place[int(part)]
         raise InputError(f"{key}: no such table{did_you_mean(part, names)}; there are: {', '.join(names)}")
     if not isinstance(place, dict):
-        raise InputError(f"{key}: not a table")
+        raise InputError(f"{key}: {under}={_shown(place)} is no table")
     return place.setdefault(part, {})
 
 
 def _resolve_paths(tree: dict[str, Any], folder: Path) -> None:
-    """A relative path inside a config is relative to the config's file; a hub id stays as it is."""
+    """Makes relative paths absolute, so that a key means one folder; a hub id stays as it is."""
     for table, field in PATHS:
         value = tree.get(table, {}).get(field) if isinstance(tree.get(table), dict) else None
-        if isinstance(value, str) and (value.startswith((".", "/", "~")) or (folder / value).is_dir()):
+        if isinstance(value, str) and (value.startswith((".", "/", "~/")) or (folder / value).is_dir()):
             tree[table][field] = str((folder / Path(value).expanduser()).resolve())
 
 
 def _with_recipe(tree: dict[str, Any]) -> dict[str, Any]:
     """Lays the recipe's settings for each phase's task and role beneath what the file says."""
-    name = tree.get("recipe")
-    if not isinstance(name, str):
-        return tree
+    name, phases = tree.get("recipe"), tree.get("phases")
+    if not isinstance(name, str) or name == NONE or not isinstance(phases, list):
+        return tree  # what is wrong with them is told with the rest
     recipe = read_recipe(name)
-    phases = [phase for phase in tree.get("phases", ()) if isinstance(phase, dict)]
-    parents = {phase.get("parent") for phase in phases}
-    done = []
-    for phase in phases:
-        tasks = phase.get("tasks")
-        task = tasks[0] if isinstance(tasks, list) and tasks else None
-        role = "intermediate" if phase.get("name") in parents else "target"
-        rows = recipe.get(task, {}) if isinstance(task, str) else {}
-        base = {key: value for key, value in rows.items() if key not in ("intermediate", "target")}
-        if {"epochs", "steps"} & phase.keys():  # the file's choice of either replaces the recipe's
-            base = {key: value for key, value in base.items() if key not in ("epochs", "steps")}
-        done.append(merged(merged(base, rows.get(role, {})), phase))
-    return {**tree, "phases": done}
+    parents = [phase.get("parent") for phase in phases if isinstance(phase, dict)]
+    return {**tree, "phases": [_over_recipe(phase, recipe, parents) for phase in phases]}
+
+
+def _over_recipe(phase: Any, recipe: dict[str, Any], parents: Sequence[Any]) -> Any:
+    if not isinstance(phase, dict):
+        return phase
+    tasks = phase.get("tasks")
+    task = tasks[0] if isinstance(tasks, list) and tasks else None
+    rows = recipe.get(task, {}) if isinstance(task, str) else {}
+    base = merged(rows, rows.get("intermediate" if phase.get("name") in parents else "target", {}))
+    left_out = {"intermediate", "target"}
+    if {"epochs", "steps"} & phase.keys():  # the file's choice of either replaces the recipe's
+        left_out |= {"epochs", "steps"}
+    return merged({key: value for key, value in base.items() if key not in left_out}, phase)
+
+
+def _without_none(tree: Any, schema: type[BaseModel]) -> Any:
+    """Replaces "none" by null, which TOML cannot say, wherever a setting may be off."""
+    if not isinstance(tree, dict):
+        return tree
+    result = {}
+    for key, value in tree.items():
+        annotation = schema.model_fields[key].annotation if key in schema.model_fields else None
+        model = _model_in(annotation)
+        if value == NONE and type(None) in get_args(annotation):
+            value = None
+        elif model and isinstance(value, list):
+            value = [_without_none(item, model) for item in value]
+        elif model:
+            value = _without_none(value, model)
+        result[key] = value
+    return result
 
 
 def read_recipe(name: str) -> dict[str, Any]:
@@ -149,9 +182,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _problems(error: ValidationError, tree: dict[str, Any], schema: type[BaseModel] = Experiment) -> list[str]:
+def _problems(
+    error: ValidationError, tree: dict[str, Any], schema: type[BaseModel] = Experiment, *, hidden: Sequence[str] = ()
+) -> list[str]:
     problems = []
     for problem in error.errors():
+        if problem["type"] in hidden:
+            continue
         loc, key = problem["loc"], _dotted(problem["loc"], tree)
         if problem["type"] == "extra_forbidden":
             known = _fields_at(schema, loc[:-1])

@@ -104,7 +104,7 @@ class Evaluation(Settings):
 
     phase: str
     tasks: tuple[str, ...] = Field(min_length=1)
-    langs: tuple[str, ...] | None = None  # None: all of the task's
+    langs: tuple[str, ...] | None = Field(None, min_length=1)  # None: all of the task's
     length: int | None = Field(None, gt=0)  # None: that of the phase
     pooling: Literal["mean", "cls"] = "mean"  # retrieval only
     layer: int | None = Field(None, ge=0)  # retrieval only: index of hidden_states; None: the middle one

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from xlmr_flax.config.schema import Arm, Experiment, Phase, Splits
+from xlmr_flax.config.schema import Arm, Experiment, Phase
 from xlmr_flax.config.settings import what
 from xlmr_flax.errors import listed
 from xlmr_flax.graph.check import problems
+from xlmr_flax.graph.line import nearest
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, key_of
+from xlmr_flax.graph.splits import comes_in, specs
 from xlmr_flax.tasks.catalogue import task
 
 
@@ -46,19 +48,17 @@ def build(experiment: Experiment) -> Graph:
         raise listed([f"{experiment.name}: {problem}" for problem in found])
     scored: list[Scored] = []
     roots: list[Node] = []
+    once: dict[str, PhaseNode] = {}
     for arm in experiment.arms:
-        phases = _phases(experiment, arm)
+        phases = _phases(experiment, arm, once)
         roots += phases.values()
+        mine: dict[tuple[str, str], EvalNode] = {}
         for node in _evaluations(experiment, arm, phases):
-            scored.append(Scored(arm.name, node))
-            roots.append(node)
+            place = (node.evaluation.phase, node.key)
+            mine[place] = _with_langs(mine.get(place, node), node.langs)
+        scored += (Scored(arm.name, node) for node in mine.values())
+        roots += mine.values()
     return Graph(experiment, tuple(_in_order(roots)), tuple(scored))
-
-
-def split_of(experiment: Experiment, name: str, role: str) -> str | None:
-    """The split specification of a task in a role (train, select, test): the experiment's, or else the task's."""
-    mine = next((splits for splits in experiment.splits if splits.task == name), Splits(task=name))
-    return getattr(mine, role) or getattr(task(name), role)
 
 
 def languages(experiment: Experiment, name: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -66,29 +66,27 @@ def languages(experiment: Experiment, name: str, asked: tuple[str, ...] | None) 
     if asked is not None:
         return asked
     if experiment.world is None:
-        return task(name).langs
-    # English is every pair's other side in retrieval, never a row of its own.
-    own = () if task(name).head.kind == "embedding" else ("en",)
-    return own + experiment.world.languages
+        told = task(name).langs
+    else:
+        # English is every pair's other side in retrieval, never a row of its own.
+        told = (() if task(name).head.kind == "embedding" else ("en",)) + experiment.world.languages
+    spec = specs(experiment, task(name))["test"]
+    return tuple(lang for lang in told if spec is None or comes_in(task(name), spec, lang))
 
 
-def _phases(experiment: Experiment, arm: Arm) -> dict[str, PhaseNode]:
+def _phases(experiment: Experiment, arm: Arm, once: dict[str, PhaseNode]) -> dict[str, PhaseNode]:
+    """An arm's phases by name; equal ones are the same node, under the name that came first, and so the same folder."""
     by_name = {phase.name: phase for phase in experiment.phases}
     nodes: dict[str, PhaseNode] = {}
 
     def node(name: str) -> PhaseNode:
         if name not in nodes:
-            parent = _nearest(by_name, by_name[name].parent, arm.skip)
-            nodes[name] = _phase_node(experiment, by_name[name], node(parent) if parent else None)
+            parent = nearest(by_name, by_name[name].parent, arm.skip)
+            new = _phase_node(experiment, by_name[name], node(parent) if parent else None)
+            nodes[name] = once.setdefault(new.key, new)
         return nodes[name]
 
     return {phase.name: node(phase.name) for phase in experiment.phases if phase.name not in arm.skip}
-
-
-def _nearest(by_name: dict[str, Phase], name: str | None, skip: tuple[str, ...]) -> str | None:
-    while name in skip:
-        name = by_name[name].parent
-    return name
 
 
 def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) -> PhaseNode:
@@ -97,6 +95,7 @@ def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) 
     if experiment.tokenizer.vocab_size:
         tokenizer = TokenizerNode(experiment.tokenizer.vocab_size, experiment.text, world)
     name = phase.tasks[0]
+    split = specs(experiment, task(name))
     masked_lm = task(name).head.kind == "mlm"
     return PhaseNode(
         phase=phase,
@@ -106,8 +105,8 @@ def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) 
         tokenizer=tokenizer,
         world=world,
         text=experiment.text if masked_lm else None,
-        train="text" if masked_lm else split_of(experiment, name, "train") or "train",
-        select=split_of(experiment, name, "select") if phase.selection else None,
+        train="text" if masked_lm else split["train"] or "train",
+        select=split["select"] if phase.selection else None,
     )
 
 
@@ -118,10 +117,10 @@ def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode])
             # Retrieval needs no head, so where its phase is skipped the one before it is scored instead: that is what
             # the skipped phase is compared with.
             retrieval = task(name).head.kind == "embedding"
-            phase = _nearest(by_name, evaluation.phase, arm.skip) if retrieval else evaluation.phase
+            phase = nearest(by_name, evaluation.phase, arm.skip) if retrieval else evaluation.phase
             if phase in phases:
                 langs = languages(experiment, name, evaluation.langs)
-                yield EvalNode(phases[phase], name, split_of(experiment, name, "test") or "test", langs, evaluation)
+                yield EvalNode(phases[phase], name, specs(experiment, task(name))["test"] or "test", langs, evaluation)
 
 
 def _in_order(roots: Iterable[Node]) -> list[Node]:
@@ -132,11 +131,13 @@ def _in_order(roots: Iterable[Node]) -> list[Node]:
             visit(parent)
         twin = done.get(node.key)
         if isinstance(twin, EvalNode) and isinstance(node, EvalNode):
-            node = dataclasses.replace(
-                twin, langs=twin.langs + tuple(lang for lang in node.langs if lang not in twin.langs)
-            )
+            node = _with_langs(twin, node.langs)
         done[node.key] = node
 
     for root in roots:
         visit(root)
     return list(done.values())
+
+
+def _with_langs(node: EvalNode, langs: tuple[str, ...]) -> EvalNode:
+    return dataclasses.replace(node, langs=tuple(dict.fromkeys(node.langs + langs)))

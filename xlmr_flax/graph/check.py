@@ -6,13 +6,16 @@ from pydantic import ValidationError
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.load import did_you_mean
-from xlmr_flax.config.schema import Evaluation, Experiment, Model, Phase, Splits
+from xlmr_flax.config.schema import Arm, Evaluation, Experiment, Model, Phase
 from xlmr_flax.errors import InputError
+from xlmr_flax.graph.line import nearest
+from xlmr_flax.graph.splits import comes_in, overlap, specs
+from xlmr_flax.graph.told import world_problems
 from xlmr_flax.tasks.catalogue import TASKS, task
-from xlmr_flax.tasks.splits import parse
-from xlmr_flax.tasks.task import Task
+from xlmr_flax.tasks.task import Task, identity
 
 SHORTEST = 8  # tokens: two special ones a text and room for something between them
+MASK_RATE = Phase.model_fields["mask_rate"].default
 
 
 def problems(experiment: Experiment) -> list[str]:
@@ -25,6 +28,7 @@ def problems(experiment: Experiment) -> list[str]:
     if not found:
         for index, evaluation in enumerate(experiment.evaluations):
             found += _evaluation(experiment, evaluation, key=f"evaluations.{index}")
+        found += world_problems(experiment)
     return found
 
 
@@ -49,6 +53,8 @@ def _model(experiment: Experiment) -> Iterator[str]:
         yield "tokenizer.vocab_size: pretrained weights come with their own tokenizer; remove it"
     if tokenizer.vocab_size and not (text.files or text.tasks):
         yield "text: a tokenizer is trained on it; name text.files or text.tasks"
+    if model.preset and model.revision:
+        yield f"model.revision: a {model.preset} model from scratch has no revisions; remove it"
     if model.weights:
         changed = {name for name, value in model.architecture.model_dump().items() if value is not None}
         for name in sorted(name for name in changed if not name.endswith(("dropout", "dropout_prob"))):
@@ -72,6 +78,8 @@ def _names(experiment: Experiment) -> Iterator[str]:
             yield from _unknown(f"arms.{arm.name}.skip", "phase", name, phases)
         if set(phases) <= set(arm.skip):
             yield f"arms.{arm.name}.skip: nothing is left of this arm"
+    if not experiment.arms:
+        yield "arms: wanted at least one; leave the key out for a single arm with every phase"
     for index, evaluation in enumerate(experiment.evaluations):
         yield from _unknown(f"evaluations.{index}.phase", "phase", evaluation.phase, phases)
         for name in evaluation.tasks:
@@ -101,9 +109,9 @@ def _splits(experiment: Experiment) -> Iterator[str]:
     for splits in experiment.splits:
         for role in ("train", "select", "test"):
             spec = getattr(splits, role)
-            if spec is not None:
+            if spec is not None and splits.task in TASKS:
                 try:
-                    parse(spec)
+                    identity(TASKS[splits.task], spec, "{lang}")
                 except InputError as error:
                     yield f"splits.{splits.task}.{role}: {error}"
 
@@ -121,13 +129,33 @@ def _phase(experiment: Experiment, phase: Phase) -> Iterator[str]:
         return
     if declared.head.kind == "embedding":
         yield f"{key}.tasks: {declared.name} is only scored, it trains nothing; name it under evaluations"
-    elif declared.head.kind == "mlm":
+    if declared.head.kind != "mlm" and phase.mask_rate != MASK_RATE:
+        yield f"{key}.mask_rate: {declared.name} masks nothing; it is for masked LM"
+    if declared.head.kind == "mlm":
         if not (experiment.text.files or experiment.text.tasks):
             yield f"{key}: masked LM needs text; name text.files or text.tasks"
         if phase.selection:
             yield f"{key}.selection: masked LM hands over its last step; remove it"
-    else:
+    elif declared.head.kind != "embedding":
         yield from _training_splits(experiment, phase, declared)
+        yield from _selection(phase, declared)
+
+
+def _selection(phase: Phase, declared: Task) -> Iterator[str]:
+    metric = phase.selection.metric if phase.selection else None
+    known = metrics(declared)
+    if metric is not None and metric not in known:
+        near = did_you_mean(metric, known)
+        yield (
+            f"phases.{phase.name}.selection.metric: {declared.name} has no metric {metric!r}{near}; "
+            f"it has: {', '.join(known)}"
+        )
+
+
+def metrics(declared: Task) -> tuple[str, ...]:
+    """The names of what a task that trains is scored by."""
+    gold, predicted = {"span": (("a",), "a"), "token": (("X",), ("X",))}.get(declared.head.kind, ("a", "a"))
+    return tuple(declared.score([gold], [predicted]))
 
 
 def _length(experiment: Experiment, key: str, length: int) -> Iterator[str]:
@@ -143,44 +171,47 @@ def _length(experiment: Experiment, key: str, length: int) -> Iterator[str]:
 
 
 def _training_splits(experiment: Experiment, phase: Phase, declared: Task) -> Iterator[str]:
-    key, specs = f"phases.{phase.name}", _specs(experiment, declared)
-    if specs["train"] is None:
-        yield f"{key}.tasks: {declared.name} has no training split; name one under [[splits]]"
+    key, name, spec = f"phases.{phase.name}", declared.name, specs(experiment, declared)
+    if spec["train"] is None:
+        yield f"{key}.tasks: {name} has no training split; name one under [[splits]]"
         return
-    if phase.selection and specs["select"] is None:
-        yield f"{key}.selection: {declared.name} has no split to select on; name one under [[splits]], or remove selection"
-    if phase.selection and specs["select"] and _overlap(specs["train"], specs["select"]):
-        yield f"{key}.selection: {declared.name} selects on {specs['select']}, which is part of its training split {specs['train']}"
-
-
-def _specs(experiment: Experiment, declared: Task) -> dict[str, str | None]:
-    mine = next((splits for splits in experiment.splits if splits.task == declared.name), Splits(task=declared.name))
-    return {role: getattr(mine, role) or getattr(declared, role) for role in ("train", "select", "test")}
-
-
-def _overlap(one: str, other: str) -> bool:
-    try:
-        a, b = parse(one), parse(other)
-    except InputError:
-        return False  # told by _splits
-    return a.split == b.split and a.start < b.stop and b.start < a.stop
+    if phase.selection and spec["select"] is None:
+        yield f"{key}.selection: {name} has no split to select on; name one under [[splits]], or remove selection"
+    if phase.selection and spec["select"] and overlap(spec["train"], spec["select"]):
+        yield f"{key}.selection: {name} selects on {spec['select']}, part of its training split {spec['train']}"
 
 
 def _parents(experiment: Experiment) -> Iterator[str]:
     by_name = {phase.name: phase for phase in experiment.phases}
-    for phase in experiment.phases:
-        line, name = [phase.name], phase.parent
-        while name is not None and name not in line:
-            line.append(name)
-            name = by_name[name].parent
-        if name == phase.name:
-            yield f"phases.{phase.name}.parent: goes round in a circle: {' → '.join([*line, name])}"
-        if phase.keep_head:
-            parent = by_name[phase.parent] if phase.parent else None
-            if parent is None and not experiment.model.weights:
-                yield f"phases.{phase.name}.keep_head: there is no parent to take a head from"
-            elif parent is not None and task(parent.tasks[0]).head != task(phase.tasks[0]).head:
-                yield f"phases.{phase.name}.keep_head: the head of {parent.name} has another kind or other labels"
+    circles = [problem for phase in experiment.phases for problem in _circle(phase, by_name)]
+    yield from circles
+    if circles:  # there is no way up
+        return
+    for phase in (phase for phase in experiment.phases if phase.keep_head):
+        problems = (_kept_head(experiment, by_name, phase, arm) for arm in experiment.arms)
+        yield from dict.fromkeys(problem for problem in problems if problem)
+
+
+def _circle(phase: Phase, by_name: dict[str, Phase]) -> Iterator[str]:
+    line, name = [phase.name], phase.parent
+    while name is not None and name not in line:
+        line.append(name)
+        name = by_name[name].parent
+    if name == phase.name:
+        yield f"phases.{phase.name}.parent: goes round in a circle: {' → '.join([*line, name])}"
+
+
+def _kept_head(experiment: Experiment, by_name: dict[str, Phase], phase: Phase, arm: Arm) -> str | None:
+    if phase.name in arm.skip:
+        return None
+    name = nearest(by_name, phase.parent, arm.skip)
+    where = f" in arm {arm.name}" if name != phase.parent else ""
+    if name is None:
+        missing = f"phases.{phase.name}.keep_head: there is no parent{where} to take a head from"
+        return None if experiment.model.weights else missing
+    if task(by_name[name].tasks[0]).head != task(phase.tasks[0]).head:
+        return f"phases.{phase.name}.keep_head: the head of {name}, its parent{where}, has another kind or other labels"
+    return None
 
 
 def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> Iterator[str]:
@@ -192,24 +223,37 @@ def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> 
         layers = architecture(experiment.model, 250_002).num_hidden_layers
         if evaluation.layer > layers:
             yield f"{key}.layer={evaluation.layer}: the model has hidden states 0 … {layers}"
+    yield from _doubled(f"{key}.tasks", list(evaluation.tasks))
+    yield from _doubled(f"{key}.langs", list(evaluation.langs or ()))
+    if not any(task(name).head.kind == "embedding" for name in evaluation.tasks):
+        for field in ("pooling", "layer"):
+            if getattr(evaluation, field) != Evaluation.model_fields[field].default:
+                yield f"{key}.{field}: only retrieval reads it, and none of {', '.join(evaluation.tasks)} is retrieval"
     for name in evaluation.tasks:
         declared = task(name)
         if declared.head.kind != "embedding" and declared.head != head:
-            yield f"{key}.tasks: {name} needs another head than the one that phase {trained.name} trains on {trained.tasks[0]}"
-        specs = _specs(experiment, declared)
-        if specs["test"] is None or declared.head.kind == "mlm":
-            yield f"{key}.tasks: {name} has no split to score"
-        elif declared.name == trained.tasks[0]:
-            yield from (
-                f"{key}.tasks: {name} would be scored on {specs['test']}, which overlaps its {role} split {specs[role]}"
-                for role in ("train", "select")
-                if specs[role] and _overlap(specs[role] or "", specs["test"]) and (role == "train" or trained.selection)
+            yield (
+                f"{key}.tasks: {name} needs another head than the one that phase {trained.name} trains "
+                f"on {trained.tasks[0]}"
             )
-        yield from _languages(experiment, declared, evaluation.langs or (), key=key)
+        spec = specs(experiment, declared)
+        if spec["test"] is None:
+            yield f"{key}.tasks: {name} has no split to score"
+            continue
+        if declared.name == trained.tasks[0]:
+            yield from (
+                f"{key}.tasks: {name} would be scored on {spec['test']}, which overlaps its {role} split {spec[role]}"
+                for role in ("train", "select")
+                if spec[role] and overlap(spec[role] or "", spec["test"]) and (role == "train" or trained.selection)
+            )
+        yield from _languages(experiment, declared, spec["test"], evaluation.langs or (), key=key)
 
 
-def _languages(experiment: Experiment, declared: Task, asked: tuple[str, ...], *, key: str) -> Iterator[str]:
+def _languages(experiment: Experiment, declared: Task, spec: str, asked: tuple[str, ...], *, key: str) -> Iterator[str]:
     known = ("en", *experiment.world.languages) if experiment.world else declared.langs
     for lang in asked:
         if lang not in known:
-            yield f"{key}.langs: {declared.name} has no language {lang!r}{did_you_mean(lang, known)}; it has: {', '.join(known)}"
+            near = did_you_mean(lang, known)
+            yield f"{key}.langs: {declared.name} has no language {lang!r}{near}; it has: {', '.join(known)}"
+        elif not comes_in(declared, spec, lang):
+            yield f"{key}.langs: {declared.name} {spec} comes in {declared.train_lang} only, not in {lang}"
