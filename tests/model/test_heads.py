@@ -142,7 +142,7 @@ def test_packed_units_among_empty_rows_lose_what_they_lose_alone(kind, params, l
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_of_nothing_has_loss_zero_and_gradient_zero(kind, params, losses, rows):
     tokens, first_BS = rows([])
-    empty, none = jnp.full(tokens.ids_BL.shape, batch.IGNORED), jnp.zeros(first_BS.shape)
+    empty, none = jnp.full(tokens.ids_BL.shape, batch.IGNORED, jnp.int32), jnp.zeros(first_BS.shape)
     aim = {
         "sequence": lambda: batch.SequenceTarget(first_BS, first_BS, none),
         "choice": lambda: batch.ChoiceTarget(first_BS, jnp.zeros(4, jnp.int32), jnp.zeros(4)),
