@@ -33,10 +33,6 @@ class Graph(NamedTuple):
         """Stands for the whole experiment in its folder's name."""
         return key_of(experiment=what(self.experiment))
 
-    def find(self, key: str) -> Node | None:
-        """The node whose key starts so."""
-        return next((node for node in self.nodes if node.key.startswith(key)), None)
-
 
 def build(experiment: Experiment) -> Graph:
     """Compiles a config into nodes; needs no data, no weights and no jax.

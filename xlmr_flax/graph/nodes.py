@@ -138,10 +138,18 @@ class EvalNode:
         """The task's name."""
         return self.task
 
+    @property
+    def is_retrieval(self) -> bool:
+        """Whether sentences are embedded, which needs no head, and a pooling and a layer."""
+        return task(self.task).head.kind == "embedding"
+
     @cached_property
     def key(self) -> str:
         """Hash of the phase's key, the split and the settings; not of the languages."""
-        settings = {k: v for k, v in what(self.evaluation).items() if k not in ("phase", "tasks", "langs")}
+        elsewhere = (
+            ("phase", "tasks", "langs") if self.is_retrieval else ("phase", "tasks", "langs", "pooling", "layer")
+        )
+        settings = {k: v for k, v in what(self.evaluation).items() if k not in elsewhere}
         return key_of(eval=settings, phase=self.phase.key, split=identity(task(self.task), self.split, "{lang}"))
 
     @property

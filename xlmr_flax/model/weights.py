@@ -135,6 +135,13 @@ def load(folder: Path, model: Model, key: jax.Array, *, head: bool = False, put:
     return Loaded(params, tuple(sorted(wanted)), tuple(sorted(fresh)), _dropped(model.arch, wanted, tensors))
 
 
+def check(folder: Path, model: Model, *, head: bool = False) -> None:
+    """Raises the InputError that `load` would raise for a tensor's name or shape, and reads no number."""
+    tensors = _without_prefix(folder, open_folder(folder))
+    shapes = dict(flat(jax.eval_shape(model.init_params, jax.random.key(0))))
+    _check(folder, model.arch, _wanted(model, tensors, head)[0], shapes, tensors)
+
+
 def leaves(rows: tuple[Row, ...]) -> Iterator[Leaf]:
     """The table, one line for each array."""
     for ours, theirs, form in rows:

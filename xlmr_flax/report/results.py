@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from xlmr_flax.config.schema import Evaluation
 from xlmr_flax.graph.build import Graph, Scored
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
 from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.splits import parse
 
 Row = dict[str, Any]
 COLUMNS = (
-    "arm", "asked_phase", "phase", "task", "lang", "metric", "score", "n_scored", "n_dataset", "seed", "phase_key", "selection", "flags",
+    "arm", "asked_phase", "phase", "task", "setting", "lang", "metric", "score", "n_scored", "n_dataset", "seed",
+    "phase_key", "selection", "flags",
 )  # fmt: skip
+ONE_LINE = ("arm", "asked_phase", "task", "setting", "metric")  # rows that agree in these differ in language only
 
 
 def collect(graph: Graph, runs: Path) -> dict[str, Any]:
@@ -40,6 +44,7 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 "asked_phase": node.evaluation.phase,
                 "phase": node.phase.name,
                 "task": node.task,
+                "setting": setting(node),
                 "lang": lang,
                 "metric": metric,
                 "score": score,
@@ -50,6 +55,18 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 "selection": done["selection"] + (f", step {done['step']}" if done["step"] != done["steps"] else ""),
                 "flags": flags(node),
             }
+
+
+def setting(node: EvalNode) -> str:
+    """Where an evaluation departs from the defaults, as it must where one phase is scored twice on a task."""
+    asked, found = node.evaluation, []
+    if node.is_retrieval and asked.layer is not None:
+        found.append(f"layer {asked.layer}")
+    if node.is_retrieval and asked.pooling != Evaluation.model_fields["pooling"].default:
+        found.append(asked.pooling)
+    if asked.length is not None:
+        found.append(f"length {asked.length}")
+    return ", ".join(found)
 
 
 def flags(node: EvalNode) -> list[str]:
@@ -64,26 +81,34 @@ def flags(node: EvalNode) -> list[str]:
 
 def transductive(node: EvalNode) -> bool:
     """Whether some phase of the line saw the scored texts, without their labels, as masked-LM text."""
+    scored = _patterns(node.task, [parse(node.split).split])
     phase: PhaseNode | None = node.phase
     while phase is not None:
-        if phase.text and node.task in phase.text.tasks:
+        if phase.text and any(scored & _patterns(name, task(name).splits) for name in phase.text.tasks):
             return True
         phase = phase.parent
     return False
 
 
-def summary(rows: Sequence[Row]) -> list[Row]:
-    """For each arm, evaluation and metric: English, the mean of the others, the gap, and how far the first arm is ahead.
+def _patterns(name: str, splits: Iterable[str]) -> set[str]:
+    """The files of a task's splits; several tasks may read the same ones."""
+    return {pattern for files in task(name).files for split in splits for pattern in files.splits.get(split, ())}
 
-    Arms are compared where they asked for the same: retrieval from a phase that an arm skips is that of the one before.
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """For each arm, evaluation and metric: English, the mean of the others, the gap, how far the first arm is ahead.
+
+    Arms are compared where they asked for the same and have the same languages; retrieval from a phase that an arm
+    skips is that of the one before.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[name] for name in ("arm", "asked_phase", "task", "metric")), []).append(row)
+        groups.setdefault(tuple(row[name] for name in ONE_LINE), []).append(row)
     found: dict[tuple[str, ...], Row] = {}
     for key, group in groups.items():
-        first = next((entry for other, entry in found.items() if other[1:] == key[1:]), None)
-        found[key] = _summed(group, first)
+        first = next((other for other in found if other[1:] == key[1:]), None)
+        alike = first and {row["lang"] for row in groups[first]} == {row["lang"] for row in group}
+        found[key] = _summed(group, found[first] if first and alike else None)
     return list(found.values())
 
 
@@ -92,7 +117,7 @@ def _summed(group: Sequence[Row], first: Row | None) -> Row:
     english = next((row["score"] for row in group if row["lang"] == "en"), None)
     mean = sum(others) / len(others) if others else None
     return {
-        **{name: group[0][name] for name in ("arm", "phase", "asked_phase", "task", "metric")},
+        **{name: group[0][name] for name in ("phase", *ONE_LINE)},
         "english": english,
         "mean_of_others": mean,
         "gap": None if english is None or mean is None else english - mean,

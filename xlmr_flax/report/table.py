@@ -7,6 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from xlmr_flax.report.results import ONE_LINE
+
 Row = dict[str, Any]
 HIDDEN = ("precision", "recall")  # in results.json, not in the table
 NAMES = {"accuracy_centred": "accuracy, centred", "exact_match": "exact match", "f1": "F1"}
@@ -30,7 +32,9 @@ def print_results(results: dict[str, Any], console: Console) -> None:
 
 def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
     langs = sorted(dict.fromkeys(row["lang"] for row in rows), key=lambda lang: (lang != "en",))
-    table = Table(title=f"{name}, in %", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    settings = dict.fromkeys(entry["setting"] for entry in summary)
+    common = f" ({settings.popitem()[0]})" if len(settings) == 1 and any(settings) else ""
+    table = Table(title=f"{name}, in %{common}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("arm", "phase", "metric"):
         table.add_column(column, no_wrap=True)
     for column in (*langs, "others", "gap"):
@@ -38,7 +42,7 @@ def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
     for entry in summary:
         by_lang = {row["lang"]: row for row in rows if _same(row, entry)}
         cells = [_percent(by_lang[lang]["score"]) if lang in by_lang else "" for lang in langs]
-        metric = NAMES.get(entry["metric"], entry["metric"])
+        metric = _metric(entry) if not common else NAMES.get(entry["metric"], entry["metric"])
         table.add_row(
             entry["arm"], entry["phase"], metric, *cells, _percent(entry["mean_of_others"]), _percent(entry["gap"])
         )
@@ -51,21 +55,29 @@ def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
 def _differences(summary: Iterable[Row]) -> Iterable[str]:
     for entry in summary:
         if entry["first_arm"] is not None:
-            metric = NAMES.get(entry["metric"], entry["metric"])
             figures = " · ".join(
                 "–" if entry[name] is None else f"{100 * entry[name]:+.1f}"
                 for name in ("first_arm_ahead_english", "first_arm_ahead_mean_of_others")
             )
-            yield f"{entry['task']} {metric}: {entry['first_arm']} − {entry['arm']}: {figures}"
+            yield f"{entry['task']} {_metric(entry)}: {entry['first_arm']} − {entry['arm']}: {figures}"
+
+
+def _metric(entry: Row) -> str:
+    name = NAMES.get(entry["metric"], entry["metric"])
+    return f"{name} ({entry['setting']})" if entry["setting"] else name
 
 
 def _notes(rows: Sequence[Row]) -> Iterable[str]:
+    if not rows:
+        yield "no scores yet"
+        return
     selections = dict.fromkeys((row["phase"], row["selection"].split(", step")[0]) for row in rows)
     for phase, selection in selections:
         yield (
             f"{phase}: weights of the {selection}" if selection == "last step" else f"{phase}: selected as {selection}"
         )
-    yield f"seed {', '.join(str(seed) for seed in dict.fromkeys(row['seed'] for row in rows))}; others: the mean over all languages but English"
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(row["seed"] for row in rows))
+    yield f"seed {seeds}; others: the mean over all languages but English"
     seen = sorted({row["task"] for row in rows if "transductive" in row["flags"]})
     if seen:
         yield f"transductive: masked LM saw the texts (not the labels) that are scored for {', '.join(seen)}"
@@ -75,7 +87,7 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _same(row: Row, entry: Row) -> bool:
-    return all(row[name] == entry[name] for name in ("arm", "asked_phase", "task", "metric"))
+    return all(row[name] == entry[name] for name in ONE_LINE)
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,104 @@
+"""Everything that can be known to be wrong before a phase is computed is said before anything is written."""
+
+import functools
+from collections.abc import Callable, Hashable, Iterable, Iterator
+
+from xlmr_flax.data.examples import load_examples
+from xlmr_flax.errors import InputError, listed
+from xlmr_flax.execute.context import Context
+from xlmr_flax.execute.phase import prepare
+from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
+from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, is_done
+from xlmr_flax.model import hub, weights
+from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.files import rows
+from xlmr_flax.tasks.text import text_rows
+from xlmr_flax.train.sharding import row_shards, rows_per_shard
+from xlmr_flax.train.step import make_model
+
+Checks = Iterator[tuple[Hashable, Callable[[], object]]]  # equal keys: the same check
+
+
+def preflight(nodes: Iterable[Node], context: Context) -> None:
+    """Reads, and then encodes, whatever the missing nodes need and is there already; writes nothing but the cache.
+
+    Raises InputError that lists every problem of the files, or else every problem of what goes together.
+    """
+    missing = [node for node in nodes if not is_done(node, context.folders.runs)]
+    for checks in (_reading, _using):
+        problems = []
+        for check in dict(pair for node in missing for pair in checks(node, context)).values():
+            try:
+                check()
+            except InputError as error:
+                problems.append(str(error))
+        if problems:
+            raise listed(list(dict.fromkeys(problems)))
+
+
+def _reading(node: Node, context: Context) -> Checks:
+    """Single files, sizes and weights."""
+    data = context.folders.data
+    match node:
+        case TokenizerNode(world=None):
+            yield node.text, functools.partial(text_rows, node.text, data)
+        case PhaseNode():
+            yield node.key, functools.partial(_check_batch, node, context)
+            if node.parent is None and node.model.weights:
+                yield ("weights", node.task, node.phase.keep_head), functools.partial(_check_weights, node, context)
+            if node.text and not node.world:
+                yield node.text, functools.partial(text_rows, node.text, data)
+            elif not node.world:
+                for spec in (node.train, node.select):
+                    if spec:
+                        lang = task(node.task).train_lang
+                        yield (node.task, spec, lang), functools.partial(rows, task(node.task), spec, lang, data)
+        case EvalNode() if not node.phase.world:
+            for lang in node.langs:
+                yield (node.task, node.split, lang), functools.partial(rows, task(node.task), node.split, lang, data)
+
+
+def _using(node: Node, context: Context) -> Checks:
+    """What goes together: examples, tokenizer, model. A world or tokenizer that is still to be made is waited for."""
+    match node:
+        case PhaseNode() if _ground_is_there(node, context):
+            yield node.key, functools.partial(prepare, node, context)
+        case EvalNode() if _ground_is_there(node.phase, context):
+            yield node.key, functools.partial(_check_evaluation, node, context)
+
+
+def _ground_is_there(node: PhaseNode, context: Context) -> bool:
+    ground = [part for part in (node.world, node.tokenizer) if isinstance(part, WorldNode | TokenizerNode)]
+    return all(is_done(part, context.folders.runs) for part in ground)
+
+
+def _check_batch(node: PhaseNode, context: Context) -> None:
+    phase = node.phase
+    field = f"phases.{phase.name}.batch_size" + (" / accumulation" if phase.accumulation > 1 else "")
+    rows_per_shard(phase.batch_size // phase.accumulation, row_shards(context.mesh), field=field)
+
+
+def _check_weights(node: PhaseNode, context: Context) -> None:
+    """Names and shapes of all tensors; no number is read."""
+    folder = hub.resolve(node.model.weights or "", revision=node.model.revision or "main")
+    arch, spec = hub.architecture(folder), head_spec(task(node.task).head)
+    model = make_model(arch, spec, compute=node.model.compute, remat=False, mesh=context.mesh)
+    weights.check(folder, model, head=node.phase.keep_head)
+
+
+def _check_evaluation(node: EvalNode, context: Context) -> None:
+    folders, evaluation, declared = context.folders, node.evaluation, task(node.task)
+    field = f"evaluations.{context.experiment.evaluations.index(evaluation)}"
+    tokenizer = tokenizer_in(folders.tokenizer_of(node.phase))
+    arch, length = shape_of(node.phase, tokenizer), evaluation.length or node.phase.phase.length
+    check_length(arch, length, field=f"{field}.length")
+    if declared.head.kind == "embedding":
+        if evaluation.layer is not None and evaluation.layer > arch.num_hidden_layers:
+            most = arch.num_hidden_layers
+            raise InputError(f"{field}.layer={evaluation.layer}: the model has hidden states 0 … {most}")
+        return
+    data = folders.data_of(node.phase)
+    for lang in node.langs:
+        load_examples(
+            declared, node.split, lang, data=data, tokenizer=tokenizer, length=length, cache=folders.cache
+        )  # fmt: skip
