@@ -185,11 +185,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def _problems(
     error: ValidationError, tree: dict[str, Any], schema: type[BaseModel] = Experiment, *, hidden: Sequence[str] = ()
 ) -> list[str]:
-    problems = []
-    for problem in error.errors():
-        if problem["type"] in hidden:
-            continue
+    problems, found = [], error.errors()
+    for problem in found:
         loc, key = problem["loc"], _dotted(problem["loc"], tree)
+        inside = any(len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in found)
+        if problem["type"] in hidden or (problem["type"] == "too_short" and inside):
+            continue  # pydantic counts the good items only
         if problem["type"] == "extra_forbidden":
             known = _fields_at(schema, loc[:-1])
             problems.append(f"{key}: unknown key{did_you_mean(str(loc[-1]), known)}; known here: {', '.join(known)}")

@@ -1,0 +1,143 @@
+"""What is part of which key: each field of the schema is changed once, and the keys that move are counted."""
+
+import pytest
+
+from xlmr_flax.config.load import _model_in as model_in
+from xlmr_flax.config.schema import Experiment
+from xlmr_flax.config.settings import is_how
+from xlmr_flax.graph.build import build
+from xlmr_flax.graph.nodes import EvalNode
+
+ALL = {"tokenizer", "pretrain", "middle", "tags", "side", "eval udpos", "eval tatoeba", "eval pawsx"}
+PHASES = ALL - {"tokenizer"}
+BELOW_MIDDLE = {"middle", "tags", "eval udpos", "eval tatoeba"}
+BELOW_TAGS = {"tags", "eval udpos"}
+NOTHING: set[str] = set()
+FAMILIES = ("nli", "paraphrase", "tagging", "questions", "choice")
+WORLD = {"world": {name: {"train": 9, "dev": 3, "test": 0 if name == "choice" else 3} for name in FAMILIES}}
+WEIGHTS = {"model": {"weights": "some/weights"}, "tokenizer": {}}
+SHAPE = ("hidden_size=64", "num_attention_heads=4", "intermediate_size=32", "num_hidden_layers=3", "vocab_size=400",
+         "max_position_embeddings=200", "type_vocab_size=2", "initializer_range=0.5", "layer_norm_eps=1e-3",
+         "hidden_act=relu", "hidden_dropout_prob=0.3", "attention_probs_dropout_prob=0.3", "classifier_dropout=0.3",
+         "pad_token_id=3", "bos_token_id=3", "eos_token_id=3")  # fmt: skip
+OPTIM = ("peak_lr=1e-3", "warmup_frac=0.5", "weight_decay=0.5", "b1=0.5", "b2=0.5", "eps=1e-3", "clip_norm=2.0")
+WORLD_FIELDS = ("seed=5", "languages=['x1']", "documents=5", "documents_by_language=[['x1', 3]]", "cognate_frac=0.5",
+                "shared_anchors=false", "nli.train=8", "nli.dev=8", "nli.test=8", "paraphrase.train=8",
+                "paraphrase.dev=8", "paraphrase.test=8", "tagging.train=8", "tagging.dev=8", "tagging.test=8",
+                "questions.train=8", "questions.dev=8", "questions.test=8", "choice.train=8", "choice.dev=8",
+                "retrieval_pairs=8")  # fmt: skip
+
+# field → (override, the keys that change, what the base is changed by before)
+CASES = [
+    ("name", "name=other", NOTHING, {}),
+    ("seed", "seed=1", PHASES, {}),
+    ("recipe", "recipe=jiant", NOTHING, {}),  # what it sets stands in the phases
+    ("note", "note=hello", NOTHING, {}),
+    ("model.weights", "model.weights=other/weights", PHASES, WEIGHTS),
+    ("model.revision", "model.revision=v2", PHASES, WEIGHTS),
+    ("model.preset", "model.preset=mini", PHASES, {}),
+    *((f"model.architecture.{case.split('=')[0]}", f"model.architecture.{case}", PHASES, {}) for case in SHAPE),
+    ("model.compute", "model.compute=float32", PHASES, {}),
+    ("model.remat", "model.remat=true", NOTHING, {}),
+    ("tokenizer.path", "tokenizer.path=other/tokenizer", PHASES, {"tokenizer": {"path": "some/tokenizer"}}),
+    ("tokenizer.vocab_size", "tokenizer.vocab_size=400", ALL, {}),
+    ("text.files", "text.files=['a.txt']", ALL, {}),
+    ("text.tasks", "text.tasks=['xnli']", ALL, {}),
+    *((f"world.{case.split('=')[0]}", f"world.{case}", ALL | {"world"}, WORLD) for case in WORLD_FIELDS),
+    ("splits.task", "splits=[{task='xnli', train='train[:50%]'}]", BELOW_MIDDLE, {}),
+    ("splits.train", "splits=[{task='udpos', train='train[:50%]'}]", BELOW_TAGS, {}),
+    ("splits.select", "splits=[{task='xnli', select='dev[:50%]'}]", BELOW_MIDDLE, {}),
+    ("splits.test", "splits=[{task='udpos', test='test[:50%]'}]", {"eval udpos"}, {}),
+    ("mesh.data", "mesh.data=2", NOTHING, {}),
+    ("mesh.fsdp", "mesh.fsdp=2", NOTHING, {}),
+    ("mesh.tensor", "mesh.tensor=2", NOTHING, {}),
+    ("save.every_steps", "save.every_steps=7", NOTHING, {}),
+    ("save.keep", "save.keep=7", NOTHING, {}),
+    ("phases.name", "phases.middle.keep_head=false", NOTHING, {}),  # renamed in a test of its own
+    ("phases.tasks", "phases.tags.tasks=['xnli']", {"tags"}, {"evaluations": []}),
+    ("phases.parent", "phases.side.parent=middle", {"side", "eval pawsx"}, {}),
+    ("phases.keep_head", "phases.tags.keep_head=true", {"tags"},
+     {"evaluations": [], "phases": "twice"}),
+    ("phases.length", "phases.middle.length=40", BELOW_MIDDLE, {}),
+    ("phases.batch_size", "phases.middle.batch_size=16", BELOW_MIDDLE, {}),
+    ("phases.epochs", "phases.middle.epochs=3", BELOW_MIDDLE, {}),
+    ("phases.steps", "phases.pretrain.steps=11", PHASES, {}),
+    ("phases.max_examples", "phases.middle.max_examples=5", BELOW_MIDDLE, {}),
+    ("phases.mask_rate", "phases.pretrain.mask_rate=0.3", PHASES, {}),
+    *((f"phases.optim.{case.split('=')[0]}", f"phases.tags.optim.{case}", BELOW_TAGS, {}) for case in OPTIM),
+    ("phases.selection.every_steps", "phases.middle.selection.every_steps=6", BELOW_MIDDLE, {}),
+    ("phases.selection.metric", "phases.middle.selection.metric=accuracy", BELOW_MIDDLE, {}),
+    ("phases.selection.patience", "phases.middle.selection.patience=6", BELOW_MIDDLE, {}),
+    ("phases.selection.max_examples", "phases.middle.selection.max_examples=6", BELOW_MIDDLE, {}),
+    ("phases.accumulation", "phases.middle.accumulation=2", NOTHING, {}),
+    ("evaluations.phase", "evaluations.1.phase=side", {"eval tatoeba"}, {}),
+    ("evaluations.tasks", "evaluations.0.tasks=['udpos', 'tatoeba']", NOTHING, {"evaluations": "udpos"}),
+    ("evaluations.langs", "evaluations.0.langs=['de']", NOTHING, {}),
+    ("evaluations.length", "evaluations.1.length=24", {"eval tatoeba"}, {}),
+    ("evaluations.pooling", "evaluations.1.pooling=cls", {"eval tatoeba"}, {}),
+    ("evaluations.layer", "evaluations.1.layer=2", {"eval tatoeba"}, {}),
+    ("evaluations.batch_size", "evaluations.1.batch_size=24", NOTHING, {}),
+    ("arms.name", "arms=[{name='other'}]", NOTHING, {}),
+    ("arms.skip", "arms=[{name='main', skip=['side']}]", NOTHING, {}),
+]  # fmt: skip
+
+
+def leaves(schema, path=()):
+    """Every field that is no table itself, by its dotted path, and whether it or a table around it is `how`."""
+    for name, field in schema.model_fields.items():
+        inner = model_in(field.annotation)
+        if inner:
+            for leaf, hidden in leaves(inner, (*path, name)):
+                yield leaf, hidden or is_how(field)
+        else:
+            yield ".".join((*path, name)), is_how(field)
+
+
+HOW = dict(leaves(Experiment))
+
+
+def keys(experiment):
+    return {f"eval {n.name}" if isinstance(n, EvalNode) else ground(n): n.key for n in build(experiment).nodes}
+
+
+def ground(node):
+    return {"unigram": "tokenizer"}.get(node.name, node.name)
+
+
+def test_every_field_of_the_schema_is_changed_once_here():
+    # A choice of zero is the only one that a world admits for choice.test.
+    assert sorted({case[0] for case in CASES} | {"world.choice.test"}) == sorted(HOW)
+
+
+@pytest.mark.parametrize(("field", "override", "moved", "more"), CASES, ids=[case[0] for case in CASES])
+def test_a_change_moves_the_keys_below_it_and_no_other(experiment, field, override, moved, more):
+    more = dict(more)
+    tree = experiment().model_dump(mode="json", exclude_none=True)
+    if more.get("phases") == "twice":
+        more["phases"] = [
+            {**phase, "tasks": ["xnli"]} if phase["name"] == "tags" else phase for phase in tree["phases"]
+        ]
+    if more.get("evaluations") == "udpos":
+        more["evaluations"] = tree["evaluations"][:1]
+    before, after = experiment(more=more), experiment(override, more=more)
+    old, new = keys(before), keys(after)
+    assert before != after or field == "phases.name"
+    assert {name for name in old.keys() & new.keys() if old[name] != new[name]} == moved
+    if HOW[field]:
+        assert moved == NOTHING
+        assert build(before).fingerprint == build(after).fingerprint
+    elif field != "phases.name":
+        assert build(before).fingerprint != build(after).fingerprint
+
+
+def test_renaming_a_phase_moves_no_key(experiment):
+    renamed = experiment("phases.middle.name=between", "phases.tags.parent=between", "evaluations.1.phase=between")
+    old, new = keys(experiment()), keys(renamed)
+    assert old.pop("middle") == new.pop("between")
+    assert old == new
+
+
+def test_keys_are_the_same_in_every_process(experiment):
+    # Golden: a change here retrains every phase of every user; raise KEY_VERSION when it is meant.
+    found = keys(experiment())
+    assert (found["pretrain"], found["eval tatoeba"]) == ("fe1f3a149c88", "cdb2bf4677fe")
