@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
-from xlmr_flax.model import batch
+from xlmr_flax.data import batch
 from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.model.weights import flat, plant

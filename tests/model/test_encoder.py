@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from xlmr_flax.data.batch import Batch, TokenTarget
 
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.errors import InputError
-from xlmr_flax.model.batch import Batch, TokenTarget
 from xlmr_flax.model.build import build
 from xlmr_flax.model.dropout import Noise
 from xlmr_flax.model.encoder import Place, padded_rows

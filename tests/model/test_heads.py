@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from xlmr_flax.model import batch
+from xlmr_flax.data import batch
 from xlmr_flax.model.build import build
 from xlmr_flax.model.dropout import Noise
 from xlmr_flax.model.encoder import NEVER, padded_rows

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
-from xlmr_flax.model import batch
+from xlmr_flax.data import batch
 from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.export import CLASSES, export, state_dict
 from xlmr_flax.model.heads import HeadSpec

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-
-from xlmr_flax.model.batch import (
+from xlmr_flax.data.batch import (
     IGNORED,
     Batch,
     ChoiceTarget,
     MaskedTarget,
     SequenceTarget,
     SpanTarget,
-    TokenTarget,
     Tokens,
+    TokenTarget,
 )
+
 from xlmr_flax.data.encode import Encoded
 from xlmr_flax.data.order import items_at
 from xlmr_flax.data.randomness import generator

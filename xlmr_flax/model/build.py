@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
 from xlmr_flax.errors import InputError
-from xlmr_flax.model.batch import Batch, Tally, Target, Tokens
 from xlmr_flax.model.dropout import Noise
 from xlmr_flax.model.encoder import Embeddings, Encoder, Layer, Place, Tree
 from xlmr_flax.model.heads import HEADS, HeadSpec, Pooling, SpanLogits, pool

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlmr_flax.config.architecture import Architecture
-from xlmr_flax.model.batch import Tokens
+from xlmr_flax.data.batch import Tokens
 from xlmr_flax.model.dropout import Noise, Site, drop_channels, drop_probabilities
 
 Tree = dict[str, Any]

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlmr_flax.config.architecture import Architecture
-from xlmr_flax.errors import InputError
-from xlmr_flax.model.batch import (
+from xlmr_flax.data.batch import (
     IGNORED,
     ChoiceTarget,
     MaskedTarget,
@@ -22,6 +21,7 @@ from xlmr_flax.model.batch import (
     Tokens,
     TokenTarget,
 )
+from xlmr_flax.errors import InputError
 from xlmr_flax.model.dropout import Noise, Site, drop_channels
 from xlmr_flax.model.encoder import ACTIVATIONS, NEVER, Norm, Project, multiply, padded_rows
 
