@@ -63,24 +63,25 @@ class Examples:
         return Batch(Tokens(ids, unit, position), target)
 
     def _tokens(self, units: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        ids = np.full((len(units), length), self.pad, np.int32)
-        unit = np.full((len(units), length), -1, np.int32)
-        start = self.encoded.start
-        for row, number in enumerate(units):
-            if number >= 0:
-                tokens = self.encoded.ids[start[number] : start[number + 1]]
-                ids[row, : len(tokens)] = tokens
-                unit[row, : len(tokens)] = row
-        position = np.where(unit >= 0, np.arange(length, dtype=np.int32), 0).astype(np.int32)
-        return ids, unit, position
+        ids = self._aligned(self.encoded.ids, units, length, fill=self.pad)
+        place = np.arange(length, dtype=np.int32)[None]
+        real = place < self._sizes(units)[:, None]
+        row = np.arange(len(units), dtype=np.int32)[:, None]
+        return ids, np.where(real, row, np.int32(-1)), np.where(real, place, np.int32(0))
 
-    def _aligned(self, values: np.ndarray, units: np.ndarray, length: int) -> np.ndarray:
-        result = np.full((len(units), length), IGNORED, np.int32)
+    def _sizes(self, units: np.ndarray) -> np.ndarray:
         start = self.encoded.start
-        for row, number in enumerate(units):
-            if number >= 0:
-                found = values[start[number] : start[number + 1]]
-                result[row, : len(found)] = found
+        return np.where(units >= 0, start[units + 1] - start[units], 0)
+
+    def _aligned(self, values: np.ndarray, units: np.ndarray, length: int, *, fill: int) -> np.ndarray:
+        """The units' part of values that go along with the ids, one unit a row."""
+        sizes = self._sizes(units)
+        assert sizes.max(initial=0) <= length, f"a unit of {sizes.max()} tokens in rows of {length}"
+        result = np.full((len(units), length), fill, np.int32)
+        start = self.encoded.start
+        taken = [values[start[unit] : start[unit + 1]] for unit in units if unit >= 0]
+        if taken:
+            result[np.arange(length) < sizes[:, None]] = np.concatenate(taken)
         return result
 
     def _sequence(self, items: np.ndarray, units: np.ndarray, ids: Any, unit: Any, noise: Any) -> SequenceTarget:
@@ -91,7 +92,7 @@ class Examples:
         return ChoiceTarget(_zeros(units), _take(self.encoded.label, items), (items >= 0).astype(np.float32))
 
     def _token(self, items: np.ndarray, units: np.ndarray, ids: np.ndarray, unit: Any, noise: Any) -> TokenTarget:
-        return TokenTarget(self._aligned(self.encoded.label, units, ids.shape[1]))
+        return TokenTarget(self._aligned(self.encoded.label, units, ids.shape[1], fill=IGNORED))
 
     def _span(self, items: np.ndarray, units: np.ndarray, ids: Any, unit: Any, noise: Any) -> SpanTarget:
         spans = np.where(items[:, None] >= 0, self.encoded.label[np.maximum(items, 0)], 0).astype(np.int32)

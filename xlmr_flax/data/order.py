@@ -12,8 +12,10 @@ def items_at(step: int, *, items: int, batch_size: int, seed: int) -> np.ndarray
 
     A batch may reach over the end of an epoch into the next one.
     """
-    places = np.arange(step * batch_size, (step + 1) * batch_size)
-    return np.fromiter((_epoch(seed, int(p) // items, items)[p % items] for p in places), np.int64, batch_size)
+    first, last = step * batch_size, (step + 1) * batch_size
+    epochs = range(first // items, (last - 1) // items + 1)
+    parts = (_epoch(seed, e, items)[max(first - e * items, 0) : last - e * items] for e in epochs)
+    return np.concatenate(list(parts))
 
 
 def steps_of(items: int, *, batch_size: int, epochs: float) -> int:

@@ -10,13 +10,14 @@ from jax.sharding import Mesh
 from xlmr_flax.data.batches import Examples, evaluation_batches
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.model.build import Model
+from xlmr_flax.model.heads import Pooling
 from xlmr_flax.train.step import make_embed_step, place_batch
 
 BLOCK = 1024  # queries at once: a block of scores is BLOCK x sentences
 
 
 def embed(
-    model: Model, params: Any, examples: Examples, *, pooling: str, layer: int, mesh: Mesh, batch_size: int
+    model: Model, params: Any, examples: Examples, *, pooling: Pooling, layer: int, mesh: Mesh, batch_size: int
 ) -> np.ndarray:
     """A float32 vector for each sentence, in their order."""
     step, found = make_embed_step(model, pooling=pooling, layers=(layer,)), [None] * examples.items
@@ -35,10 +36,14 @@ def nearest(queries_ND: np.ndarray, candidates_MD: np.ndarray) -> np.ndarray:
 
     Tatoeba's direction is English to foreign: queries are the English sentences (XTREME, utils_retrieve.py).
     """
-    best = jax.jit(lambda q, c: jnp.argmax(jnp.matmul(q, c.T, precision="highest"), axis=1))
-    unit_MD = _normalised(candidates_MD)
+    unit_MD = jax.device_put(_normalised(candidates_MD))
     blocks = [_normalised(queries_ND[i : i + BLOCK]) for i in range(0, len(queries_ND), BLOCK)]
-    return np.concatenate([np.asarray(best(block, unit_MD)) for block in blocks])
+    return np.concatenate([jax.device_get(_best(jax.device_put(block), unit_MD)) for block in blocks])
+
+
+@jax.jit
+def _best(queries_ND: jax.Array, candidates_MD: jax.Array) -> jax.Array:
+    return jnp.argmax(jnp.matmul(queries_ND, candidates_MD.T, precision="highest"), axis=1)
 
 
 def centred(vectors_ND: np.ndarray) -> np.ndarray:

@@ -16,10 +16,13 @@ from xlmr_flax.evaluate.retrieval import centred, embed, nearest
 from xlmr_flax.execute.context import Context, write_json
 from xlmr_flax.execute.trained import Trained, check_length, load_trained
 from xlmr_flax.graph.nodes import EvalNode
+from xlmr_flax.model.heads import Pooling
 from xlmr_flax.sources.rows import Aligned, Row
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.task import Task, gold
+
+POOLINGS: dict[str, Pooling] = {"mean": "mean", "cls": "first"}
 
 
 class Subject(NamedTuple):
@@ -122,7 +125,7 @@ def _retrieve(
         counts["truncated"] += examples.encoded.counts["truncated"]
         return embed(
             trained.model, trained.params, examples,
-            pooling=evaluation.pooling, layer=layer, mesh=context.mesh, batch_size=evaluation.batch_size,
+            pooling=POOLINGS[evaluation.pooling], layer=layer, mesh=context.mesh, batch_size=evaluation.batch_size,
         )  # fmt: skip
 
     foreign_ND = vectors("source", [row.source for row in found])

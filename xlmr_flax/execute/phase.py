@@ -1,5 +1,6 @@
 """One phase from beginning to DONE, or from where it was interrupted."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -31,7 +32,7 @@ from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.task import Task, gold
-from xlmr_flax.train.checkpoint import Checkpoints, load_selected, save_selected
+from xlmr_flax.train.checkpoint import Checkpoints, load_selected, remove_training, save_selected
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, train
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
@@ -39,6 +40,7 @@ from xlmr_flax.train.step import (
     State,
     abstract_params,
     abstract_state,
+    initial_head,
     initial_opt,
     initial_params,
     make_model,
@@ -64,9 +66,10 @@ class Material(NamedTuple):
 
 def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
     """Trains a phase unless it is done; raises Interrupted, with everything saved, when `stop` was asked."""
-    folder, phase = context.folders.of(node), node.phase
+    folder = context.folders.of(node)
     if (folder / "DONE").is_file():
         check_sources(folder, sources_of(node, context))
+        remove_training(folder / "checkpoints")  # a kill may have come between DONE and this
         return
     material, declared = prepare(node, context), task(node.task)
     model = make_model(
@@ -76,10 +79,20 @@ def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
         remat=context.experiment.model.remat,
         mesh=context.mesh,
     )
+    abstract_params(model, context.mesh)  # refuses a mesh over which they do not split, before anything is written
     if (folder / "config.json").is_file():
         check_sources(folder, material.sources)
-    checkpoints = Checkpoints(folder / "checkpoints", keep=context.experiment.save.keep)
-    state, best = start(node, context, model, checkpoints)
+    # Closed whatever happens: what is being saved when a phase is interrupted must be whole before the process ends.
+    with contextlib.closing(Checkpoints(folder / "checkpoints", keep=context.experiment.save.keep)) as checkpoints:
+        _train(node, context, stop, material, model, checkpoints)
+    remove_training(folder / "checkpoints")
+
+
+def _train(
+    node: PhaseNode, context: Context, stop: Stop, material: Material, model: Model, checkpoints: Checkpoints
+) -> None:
+    folder, phase, declared = context.folders.of(node), node.phase, task(node.task)
+    state, best, carried = start(node, context, model, checkpoints)
     _record(node, context, material, state)
     began = int(jax.device_get(state.step))
     plan = Plan(
@@ -96,7 +109,13 @@ def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
     step = make_train_step(model, phase.optim, context.mesh)
     metric = (phase.selection.metric if phase.selection else None) or declared.metric
     with Log(
-        folder, name=node.name, start=began, steps=material.steps, every_steps=LOG_EVERY_STEPS, console=context.console
+        folder,
+        name=node.name,
+        start=began,
+        steps=material.steps,
+        every_steps=LOG_EVERY_STEPS,
+        console=context.console,
+        carried=carried,
     ) as log:
         state, last = train(
             state,
@@ -162,26 +181,32 @@ def check_sources(folder: Path, now: dict[str, str]) -> None:
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         raise InputError(
-            f"{folder}: {', '.join(changed)} changed since this phase was trained; put the old file back, or remove the folder"
+            f"{folder}: {', '.join(changed)} changed since this phase was trained; put the old file back, "
+            "or remove the folder"
         )
 
 
-def start(node: PhaseNode, context: Context, model: Model, checkpoints: Checkpoints) -> tuple[State, Best]:
+class Start(NamedTuple):
+    """Where a phase begins or goes on."""
+
+    state: State
+    best: Best
+    log: dict[str, Any] | None  # the row of the log that was under way
+
+
+def start(node: PhaseNode, context: Context, model: Model, checkpoints: Checkpoints) -> Start:
     """The newest checkpoint's state, or the first one: what is carried, fresh and dropped is said."""
     patience = node.phase.selection.patience if node.phase.selection else None
     like = abstract_state(model, node.phase.optim, context.mesh)
     restored = checkpoints.restore({**like.params, "optimizer": like.opt, "step": like.step})
     if restored is None:
         params = first_params(node, context, model)
-        return State(
-            params,
-            initial_opt(model, node.phase.optim, context.mesh, params),
-            jax.device_put(np.int32(0), like.step.sharding),
-        ), Best(patience)
+        opt = initial_opt(model, node.phase.optim, context.mesh, params)
+        return Start(State(params, opt, jax.device_put(np.int32(0), like.step.sharding)), Best(patience), None)
     context.say(f"{node.name}: continues at step {restored.step}")
     parts = restored.parts
     state = State({"encoder": parts["encoder"], "head": parts["head"]}, parts["optimizer"], parts["step"])
-    return state, Best(patience, restored.progress["evaluations"])
+    return Start(state, Best(patience, restored.progress["evaluations"]), restored.progress["log"])
 
 
 def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, Any]:
@@ -194,9 +219,7 @@ def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, A
         old = task(node.parent.task).head.kind
         head = f"{old} head carried" if node.phase.keep_head else f"{kind} head fresh · dropped: its {old} head"
         context.say(f"{node.name}: encoder carried from {folder_name(node.parent)} · {head}")
-        return (
-            parts if node.phase.keep_head else {**parts, "head": initial_params(model, context.mesh, key=key)["head"]}
-        )
+        return parts if node.phase.keep_head else {**parts, "head": initial_head(model, context.mesh, key=key)}
     if node.model.weights:
         folder = hub.resolve(node.model.weights, revision=node.model.revision or "main")
         places = dict(weights.flat(like))
@@ -208,8 +231,8 @@ def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, A
             put=lambda path, array: jax.device_put(array, places[path].sharding),
         )
         context.say(
-            f"{node.name}: {len(loaded.carried)} arrays carried from {folder} · fresh: {', '.join(loaded.fresh) or 'none'} "
-            f"· dropped: {', '.join(loaded.dropped) or 'none'}"
+            f"{node.name}: {len(loaded.carried)} arrays carried from {folder} · fresh: "
+            f"{', '.join(loaded.fresh) or 'none'} · dropped: {', '.join(loaded.dropped) or 'none'}"
         )
         return loaded.params
     context.say(f"{node.name}: encoder and {kind} head fresh ({node.model.preset}, random weights)")
@@ -252,21 +275,20 @@ def _selector(
     return evaluate
 
 
-def _save(checkpoints: Checkpoints, step: int, state: State, best: Best) -> None:
-    checkpoints.save(step, {**state.params, "optimizer": state.opt, "step": state.step}, best.progress())
+def _save(checkpoints: Checkpoints, step: int, state: State, progress: dict[str, Any]) -> None:
+    checkpoints.save(step, {**state.params, "optimizer": state.opt, "step": state.step}, progress)
 
 
 def _finish(
     node: PhaseNode, folder: Path, checkpoints: Checkpoints, model: Model, context: Context,
     *, state: State, last: int, best: Best, material: Material,
 ) -> None:  # fmt: skip
-    """Keeps the selected weights and says DONE."""
+    """Keeps the selected weights and says DONE; only then may the checkpoints of the training go."""
     selected = best.step if best.step is not None else last
     params = state.params
     checkpoints.wait()
     if selected != last:
         params = checkpoints.parts_at(selected, abstract_params(model, context.mesh))
-    checkpoints.close()
     save_selected(folder / "checkpoints", params, {"step": selected})
     done = {
         "step": selected,

@@ -1,12 +1,15 @@
 """The one place that speaks to Orbax: what a running phase saves, and what a finished one hands over.
 
-checkpoints/training/<step>/   encoder, head, optimizer; metadata: step, progress, a checksum of every leaf
+checkpoints/training/<step>/   encoder, head, optimizer, step; metadata: progress, checksums of every leaf and of itself
 checkpoints/selected/          encoder, head; all that stays when the phase is done
 """
 
+import functools
+import hashlib
+import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +17,20 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from xlmr_flax.errors import TrainingError
+from xlmr_flax.errors import InputError, TrainingError
+from xlmr_flax.model.dropout import mix
 from xlmr_flax.train.sharding import dotted
 
 Tree = Any
-Parts = dict[str, Tree]  # encoder, head, and while training optimizer
+Parts = dict[str, Tree]  # encoder, head, and while training optimizer and step
+
+# What Orbax and its readers raise on files that are damaged or gone (each kind of damage is tried in a test). Anything
+# else, running out of memory first of all, says nothing about the checkpoint and must not make an older one be used.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+class DamagedError(TrainingError):
+    """A checkpoint whose files are not what was saved."""
 
 
 class Restored(NamedTuple):
@@ -53,15 +65,13 @@ class Checkpoints:
         """Starts saving; the arrays may be donated as soon as this returns. Raises what the save before raised."""
         self.wait()
         self.keep.best_step = progress.get("best_step")
-        checksums = jax.device_get(checksums_of(parts))
-        metadata = {
-            "step": step,
-            "progress": progress,
-            "checksums": {name: int(value) for name, value in checksums.items()},
-        }
         # overwrite: after a fall-back to an older checkpoint, a damaged newer one stands in the way
         self.pending = self.orbax.save_checkpointables_async(
-            step, _dictionaries(parts), force=True, overwrite=True, custom_metadata=metadata
+            step,
+            _dictionaries(parts),
+            force=True,
+            overwrite=True,
+            custom_metadata=_signed({"step": step, "progress": progress}, parts),
         )
 
     def wait(self) -> None:
@@ -73,41 +83,35 @@ class Checkpoints:
     def restore(self, like: Parts) -> Restored | None:
         """The newest whole checkpoint, laid out like the abstract arrays of `like`; None when there is none at all.
 
-        Raises TrainingError when there are checkpoints but none is whole.
+        Raises TrainingError when there are checkpoints but none is whole, InputError when a shape is another.
         """
         damaged = []
         for step in sorted((checkpoint.step for checkpoint in self.orbax.checkpoints), reverse=True):
-            found = self._whole(step, like)
-            if isinstance(found, Restored):
-                return found
-            damaged.append(found)
-            print(f"{found}; trying the one before it", file=sys.stderr)
+            try:
+                return self._whole(step, like)
+            except DamagedError as error:
+                damaged.append(step)
+                print(f"{error}; trying the one before it", file=sys.stderr)  # noqa: T201
         if damaged:
             raise TrainingError(
-                f"{self.folder}: none of {len(damaged)} checkpoints is whole; remove the phase's folder to start over"
+                f"{self.folder}: none of its checkpoints is whole (steps {', '.join(map(str, damaged))}); "
+                "remove the phase's folder to start it over"
             )
         return None
 
-    def _whole(self, step: int, like: Parts) -> Restored | str:
-        where = f"{self.folder / str(step)}"
-        try:
-            metadata = self.orbax.checkpointables_metadata(step).custom_metadata
-            loaded = self.orbax.load_checkpointables(step, _dictionaries(like))
-        except Exception as error:  # Orbax raises whatever its readers raise on damaged files
-            return f"{where}: this checkpoint cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})"
-        parts = _trees(loaded, like)
-        wrong = mismatch(parts, metadata["checksums"])
-        if wrong:
-            return f"{where}: this checkpoint is damaged: {wrong} is not what was saved"
-        return Restored(metadata["step"], parts, metadata["progress"])
+    def _whole(self, step: int, like: Parts) -> Restored:
+        saved, parts = _load(
+            self.folder / str(step),
+            like,
+            describe=lambda: self.orbax.checkpointables_metadata(step),
+            load=lambda abstract: self.orbax.load_checkpointables(step, abstract),
+        )
+        return Restored(saved["step"], parts, saved["progress"])
 
     def parts_at(self, step: int, like: Parts) -> Parts:
         """The arrays of one kept step. Raises TrainingError when it is damaged."""
         self.wait()
-        found = self._whole(step, like)
-        if isinstance(found, str):
-            raise TrainingError(found)
-        return found.parts
+        return self._whole(step, like).parts
 
     def close(self) -> None:
         """Waits and lets go of the folder."""
@@ -116,32 +120,86 @@ class Checkpoints:
 
 
 def save_selected(folder: Path, parts: Parts, metadata: dict[str, Any]) -> None:
-    """Keeps what a finished phase hands over, and removes everything else under `folder`."""
-    checksums = jax.device_get(checksums_of(parts))
+    """Keeps what a finished phase hands over, beside the checkpoints of its training."""
     ocp.save_checkpointables(
-        folder / "selected",
-        _dictionaries(parts),
-        overwrite=True,
-        custom_metadata={**metadata, "checksums": {name: int(value) for name, value in checksums.items()}},
+        folder / "selected", _dictionaries(parts), overwrite=True, custom_metadata=_signed(metadata, parts)
     )
+
+
+def remove_training(folder: Path) -> None:
+    """Removes the checkpoints of a phase that is done: optimizer state is as large as the weights, twice."""
     shutil.rmtree(folder / "training", ignore_errors=True)
 
 
 def load_selected(folder: Path, like: Parts) -> Parts:
     """Parts of a finished phase, laid out like the abstract arrays of `like`.
 
-    Raises TrainingError when a file is missing, a shape differs or a checksum does.
+    Raises TrainingError when a file is missing or damaged, InputError when a shape is another.
     """
     where = folder / "selected"
+    describe = functools.partial(ocp.checkpointables_metadata, where)
+    return _load(where, like, describe=describe, load=functools.partial(ocp.load_checkpointables, where))[1]
+
+
+def _load(
+    where: Path, like: Parts, *, describe: Callable[[], Any], load: Callable[[Parts], Parts]
+) -> tuple[dict[str, Any], Parts]:
+    """What was said of a checkpoint when it was saved, and its arrays, every bit of both compared."""
     try:
-        metadata = ocp.checkpointables_metadata(where).custom_metadata
-        parts = _trees(ocp.load_checkpointables(where, _dictionaries(like)), like)
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{where}: cannot be read ({type(error).__name__}: {error})") from error
-    wrong = mismatch(parts, metadata["checksums"])
+        found = describe()
+        saved = _verified(found.custom_metadata)
+        shapes = {name: found.metadata[name] for name in like}
+    except UNREADABLE as error:
+        raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
+    # Before Orbax sees it: its own words on another shape name no leaf.
+    _check_shapes(where, shapes, like)
+    try:
+        loaded = load(_dictionaries(like))
+    except UNREADABLE as error:
+        raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
+    parts = _trees(loaded, like)
+    wrong = mismatch(parts, saved["checksums"])
     if wrong:
-        raise TrainingError(f"{where}: damaged: {wrong} is not what was saved")
-    return parts
+        raise DamagedError(f"{where}: this checkpoint is damaged: {wrong} is not what was saved")
+    return saved, parts
+
+
+def _signed(metadata: dict[str, Any], parts: Parts) -> dict[str, Any]:
+    checksums = {name: int(value) for name, value in jax.device_get(checksums_of(parts)).items()}
+    # A copy, because it is written in the background while the loop adds evaluations to its own.
+    metadata = json.loads(json.dumps({**metadata, "checksums": checksums}))
+    return {**metadata, "sha256": _digest(metadata)}
+
+
+def _verified(metadata: Any) -> dict[str, Any]:
+    if not metadata or metadata.get("sha256") != _digest({k: v for k, v in metadata.items() if k != "sha256"}):
+        raise ValueError("its metadata is not what was saved")
+    return metadata
+
+
+def _digest(metadata: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    # Orbax wraps what went wrong in a page about its handlers.
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no message'}"
+
+
+def _check_shapes(where: Path, saved: Mapping[str, Any], like: Parts) -> None:
+    for name, wanted in _dictionaries(like).items():
+        for path, leaf in wanted.items():
+            label = f"{name}.{path}".rstrip(".")
+            if path not in saved[name]:
+                raise InputError(f"{where}: {label} is not in this checkpoint; it was saved by another model")
+            found = saved[name][path]
+            if tuple(found.shape) != leaf.shape or found.dtype != leaf.dtype:
+                raise InputError(
+                    f"{where}: {label} is {tuple(found.shape)} {found.dtype} in this checkpoint, wanted {leaf.shape} "
+                    f"{leaf.dtype}; it was saved by a model of another shape"
+                )
 
 
 def mismatch(parts: Parts, checksums: dict[str, int]) -> str | None:
@@ -154,16 +212,17 @@ def mismatch(parts: Parts, checksums: dict[str, int]) -> str | None:
 
 @jax.jit
 def checksums_of(parts: Parts) -> dict[str, jax.Array]:
-    """One integer a leaf, from all its bits and their places: equal on every mesh, because integer sums have no order."""
+    """An integer for each leaf, from its bits and their places: equal on any mesh, as integer sums have no order."""
     return {dotted(path): _checksum(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(parts)}
 
 
 def _checksum(x: jax.Array) -> jax.Array:
-    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) if x.dtype.itemsize == 4 else x.astype(jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}")).astype(jnp.uint32)
     place = jnp.zeros(bits.shape, jnp.uint32)
     for axis, size in enumerate(bits.shape):
         place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
+    # Each element is mixed before it is added: a plain weighted sum is 0 for a LayerNorm's 1,024 ones, as for zeros.
+    return jnp.sum(mix(bits ^ mix(place + jnp.uint32(1))), dtype=jnp.uint32)
 
 
 def _dictionaries(parts: Parts) -> Parts:
@@ -178,9 +237,5 @@ def _trees(loaded: Parts, like: Parts) -> Parts:
     trees = {}
     for name, tree in like.items():
         leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
-        for path, leaf in leaves:
-            found = loaded[name][dotted(path)]
-            if found.shape != leaf.shape or found.dtype != leaf.dtype:
-                raise ValueError(f"{dotted(path)}: found {found.shape} {found.dtype}, wanted {leaf.shape} {leaf.dtype}")
         trees[name] = structure.unflatten([loaded[name][dotted(path)] for path, _ in leaves])
     return trees

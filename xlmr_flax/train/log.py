@@ -1,14 +1,18 @@
 """What a phase says while it runs: train.jsonl, TensorBoard and one line of progress."""
 
 import json
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
+from xlmr_flax.data.batch import Tally
 
 from xlmr_flax.errors import TrainingError
 
@@ -19,19 +23,31 @@ class Log:
     A row is the mean over the steps since the row before it: sums and counts are added first and divided once.
     """
 
-    def __init__(self, folder: Path, *, name: str, start: int, steps: int, every_steps: int, console: Console) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        start: int,
+        steps: int,
+        every_steps: int,
+        console: Console,
+        carried: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path, self.every_steps, self.steps, self.name = folder / "train.jsonl", every_steps, steps, name
         cut(self.path, start)
         self.file = self.path.open("a", encoding="utf-8")
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
         columns = (
             TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[says]}"), TimeRemainingColumn(),
         )  # fmt: skip
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self.bar = self.progress.add_task(name, total=steps, completed=start, says="compiling")
-        self.console, self.held, self.waiting = console, [], []
-        self.examples = self.tokens = 0
+        carried = carried or {"tallies": [], "examples": 0, "tokens": 0}
+        self.held: list[Any] = [Tally(*map(np.float32, tally)) for tally in carried["tallies"]]
+        self.examples, self.tokens = carried["examples"], carried["tokens"]
+        self.console, self.waiting = console, []
         self.began = time.monotonic()
 
     def __enter__(self) -> "Log":
@@ -47,14 +63,31 @@ class Log:
         """Takes the result of one step, which may still be computing."""
         self.held.append(tally)
         self.examples, self.tokens = self.examples + examples, self.tokens + tokens
-        if step % self.every_steps == 0 or step == self.steps:
+        if step % self.every_steps == 0:
             self._write_waiting()
-            self.waiting, self.held = [(step, self.held, self.examples, self.tokens)], []
-            self.examples = self.tokens = 0
+            self._close_row(step)
 
     def flush(self) -> None:
         """Writes what is still on the device."""
         self._write_waiting()
+
+    def finish(self, step: int) -> None:
+        """Writes everything, with a last row for the steps since the row before."""
+        self._write_waiting()
+        if self.held:
+            self._close_row(step)
+            self._write_waiting()
+
+    def carry(self) -> dict[str, Any]:
+        """What a checkpoint keeps, so that the row that is under way comes out as if there had been no interruption.
+
+        Raises TrainingError when a loss in it is not finite: such a state is not worth saving.
+        """
+        self.held = jax.device_get(self.held)
+        for tally in self.held:
+            self._check(float(tally.total), "one of the last steps")
+        tallies = [[float(tally.total), float(tally.count)] for tally in self.held]
+        return {"tallies": tallies, "examples": self.examples, "tokens": self.tokens}
 
     def row(self, step: int, **values: float | int | str) -> None:
         """Writes one row at once."""
@@ -72,8 +105,7 @@ class Log:
         for step, tallies, examples, tokens in self.waiting:
             got = jax.device_get(tallies)
             loss = float(sum(t.total for t in got)) / max(float(sum(t.count for t in got)), 1.0)
-            if loss != loss or loss in (float("inf"), float("-inf")):
-                raise TrainingError(f"{self.name}: the loss is {loss} at step {step}; a lower peak_lr often helps")
+            self._check(loss, f"step {step}")
             now = time.monotonic()
             secs, self.began = max(now - self.began, 1e-9), now
             rates = {"examples_per_second": round(examples / secs, 2), "tokens_per_second": round(tokens / secs, 1)}
@@ -82,12 +114,22 @@ class Log:
             self.progress.update(self.bar, completed=step, says=says)
         self.waiting = []
 
+    def _close_row(self, step: int) -> None:
+        self.waiting, self.held = [(step, self.held, self.examples, self.tokens)], []
+        self.examples = self.tokens = 0
+
+    def _check(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(f"{self.name}: the loss is {loss} at {where}; a lower peak_lr often helps")
+
 
 def cut(path: Path, step: int) -> None:
     """Removes the rows of a log that come after `step`: they are about to be written again."""
     if path.exists():
         rows = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-        path.write_text("".join(f"{line}\n" for line in rows), encoding="utf-8")
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text("".join(f"{line}\n" for line in rows), encoding="utf-8")
+        partial.replace(path)
 
 
 def _step(line: str) -> float:

@@ -19,7 +19,7 @@ READ_THREADS, READ_AHEAD = 2, 8
 
 @dataclass
 class Best:
-    """Which evaluation was best so far; a later one must be better, not equal. Plain JSON, saved with every checkpoint."""
+    """Which evaluation was best so far; a later one must be better, not equal. Saved with every checkpoint."""
 
     patience: int | None = None
     evaluations: list[dict[str, float]] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Plan:
 
 
 class Stop:
-    """Set by SIGTERM or Ctrl-C: finish the step, save, and end with exit code 75."""
+    """Set by SIGTERM or Ctrl-C: finish the step, save, and end with exit code 75. A second Ctrl-C does not wait."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -83,6 +83,8 @@ class Stop:
                 signal.signal(name, handler)
 
     def _ask(self, number: int, frame: Any) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
         self.asked = True
 
 
@@ -95,7 +97,7 @@ def train(
     step_fn: Callable[[Any, Batch], tuple[Any, Any]],
     place: Callable[[Batch], Batch],
     evaluate: Callable[[Any], dict[str, float]],
-    save: Callable[[int, Any, Best], None],
+    save: Callable[[int, Any, dict[str, Any]], None],
     best: Best,
     metric: str,
     log: Log,
@@ -116,9 +118,11 @@ def train(
             best.add(now, scores[metric])
             log.row(now, **{f"select_{name}": value for name, value in scores.items()})
         last = now == plan.steps or best.exhausted()
+        if last:
+            log.finish(now)
         if now > start and (last or stop.asked or evaluated or due(now, plan.save_every_steps, plan.steps)):
             log.flush()
-            save(now, state, best)
+            save(now, state, {**best.progress(), "log": log.carry()})
         if last:
             return state, now
         if stop.asked:

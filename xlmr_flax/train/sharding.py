@@ -1,5 +1,6 @@
 """Where arrays live: the mesh, the storage table of the weights, and what the step gathers and scatters."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from xlmr_flax.config.schema import Mesh as MeshSizes
-from xlmr_flax.errors import InputError
+from xlmr_flax.errors import InputError, listed
 
 # How weights are stored; Adam's moments follow, because their paths contain the parameter's. Rows describe one layer:
 # leaves under `layers` are stacked and get a leading None. No catch-all: what no row matches is an error, and so is a
@@ -65,8 +66,8 @@ def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> 
     data = sizes.data or len(devices) // inner
     if data * inner != len(devices) or not data:
         raise InputError(
-            f"mesh: data={sizes.data or 'rest'} x fsdp={sizes.fsdp} x tensor={sizes.tensor} does not fit {len(devices)} devices; "
-            f"wanted sizes whose product is {len(devices)}"
+            f"mesh: data={sizes.data or 'rest'} x fsdp={sizes.fsdp} x tensor={sizes.tensor} does not fit "
+            f"{len(devices)} devices; wanted sizes whose product is {len(devices)}"
         )
     grid = np.asarray(devices).reshape(data, sizes.fsdp, sizes.tensor)
     return Mesh(grid, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
@@ -107,6 +108,20 @@ def stored(tree: Any, head: str) -> Any:
     if unused:
         raise ValueError(f"storage rules that match nothing: {sorted(unused)}")
     return specs
+
+
+def check_divides(tree: Any, specs: Any, mesh: Mesh) -> None:
+    """Raises InputError that names every array whose sizes do not split over the mesh."""
+    problems = []
+    for (path, leaf), spec in zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(specs), strict=True):
+        for size, axes in zip(leaf.shape, spec, strict=False):
+            names = (axes,) if isinstance(axes, str) else axes or ()
+            shards = math.prod(mesh.shape[name] for name in names)
+            if size % shards:
+                told = " x ".join(f"{name}={mesh.shape[name]}" for name in names)
+                problems.append(f"mesh: {dotted(path)} {leaf.shape} does not split over {told}; {size} must divide")
+    if problems:
+        raise listed(problems)
 
 
 def shardings(specs: Any, mesh: Mesh) -> Any:

@@ -17,9 +17,9 @@ from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.randomness import word
 from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.encoder import Place
-from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.model.heads import HeadSpec, Pooling
 from xlmr_flax.train.optimizer import make_optimizer
-from xlmr_flax.train.sharding import ROWS, TOKENS, computed, dotted, shardings, stored
+from xlmr_flax.train.sharding import ROWS, TOKENS, check_divides, computed, dotted, shardings, stored
 
 Params = Any
 
@@ -63,6 +63,12 @@ def initial_params(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
     return jax.jit(model.init_params, out_shardings=places)(key)
 
 
+def initial_head(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
+    """The head of `initial_params` alone, where the encoder comes from elsewhere."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(model, mesh)["head"])
+    return jax.jit(model.init_head, out_shardings=places)(key)
+
+
 def initial_opt(model: Model, optim: Optim, mesh: Mesh, params: Params) -> Any:
     """The optimizer's state before the first step."""
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, optim, mesh).opt)
@@ -85,22 +91,17 @@ def abstract_state(model: Model, optim: Optim, mesh: Mesh) -> State:
 
 
 def _placed(tree: Any, model: Model, mesh: Mesh) -> Any:
-    places = shardings(stored(tree, model.spec.kind), mesh)
+    specs = stored(tree, model.spec.kind)
+    check_divides(tree, specs, mesh)
+    places = shardings(specs, mesh)
     return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree, places)
 
 
 def place_batch(batch: Batch, mesh: Mesh, *, lead: int) -> Batch:
     """A host batch onto the devices; `lead` axes stand before the rows."""
 
-    def put(x: np.ndarray, spec: P) -> jax.Array:
-        rest = (None,) * (x.ndim - lead - 1)
-        return jax.device_put(x, NamedSharding(mesh, P(*(None,) * lead, *spec, *rest)))
-
-    ids, unit, position = batch.tokens
-    return Batch(
-        Tokens(put(ids, TOKENS), put(unit, ROWS), put(position, ROWS)),
-        jax.tree.map(lambda x: put(x, ROWS), batch.target),
-    )
+    rows, tokens = (NamedSharding(mesh, P(*(None,) * lead, *spec)) for spec in (ROWS, TOKENS))
+    return jax.device_put(batch, Batch(Tokens(tokens, rows, rows), jax.tree.map(lambda _: rows, batch.target)))
 
 
 def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
@@ -164,6 +165,8 @@ def make_predict_step(model: Model) -> Callable[[Params, Tokens, Target], Any]:
 
 
 @functools.lru_cache(maxsize=32)
-def make_embed_step(model: Model, *, pooling: str, layers: tuple[int, ...]) -> Callable[[Params, Tokens], jax.Array]:
+def make_embed_step(
+    model: Model, *, pooling: Pooling, layers: tuple[int, ...]
+) -> Callable[[Params, Tokens], jax.Array]:
     """The jitted sentence vectors (layer, B, D) of a batch."""
     return jax.jit(lambda params, tokens: model.embeddings(params, tokens, pooling, layers))
