@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from xlmr_flax.data.batch import Batch, TokenTarget
 
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
+from xlmr_flax.data.batch import Batch, TokenTarget
 from xlmr_flax.errors import InputError
 from xlmr_flax.model.build import build
 from xlmr_flax.model.dropout import Noise
@@ -190,7 +190,7 @@ def test_each_dropout_rate_is_read(field, arch, encoder, rows, units):
     layer = nnx.merge(model.encoder.layer, jax.tree.map(lambda leaf: leaf[0], encoder["encoder"]["layers"]))
     embed = nnx.merge(model.encoder.embeddings, encoder["encoder"]["embeddings"])
     noise = Noise(WORD, tokens.unit_BL, tokens.position_BL)
-    mask_BLM = (tokens.unit_BL[:, :, None] == tokens.unit_BL[:, None, :]) & (tokens.unit_BL >= 0)[:, None]
+    mask_BLM = tokens.unit_BL[:, :, None] == tokens.unit_BL[:, None, :]
 
     @jax.jit
     def moves(x_BLD):
@@ -204,6 +204,44 @@ def test_each_dropout_rate_is_read(field, arch, encoder, rows, units):
     found = moves(jnp.ones((*tokens.ids_BL.shape, 32)) * jnp.arange(32.0)[None, None])
     obeying = {"embeddings", "attention", "feed_forward"} if field == "hidden_dropout_prob" else {"attention"}
     assert {name for name, moved in found.items() if moved > 1e-3} == obeying
+
+
+def test_the_scan_is_the_layers_one_by_one_each_with_masks_of_its_own(model, encoder, last_layer, rows, units):
+    tokens = rows([[unit] for unit in units]).tokens
+    layers = [jax.tree.map(lambda leaf, i=i: leaf[i], encoder["encoder"]["layers"]) for i in (0, 1)]
+    noise = Noise(WORD, tokens.unit_BL, tokens.position_BL)
+    mask_BLM = tokens.unit_BL[:, :, None] == tokens.unit_BL[:, None, :]
+
+    @jax.jit
+    def in_turn(x_BLD, numbers):
+        for layer, number in zip(layers, numbers, strict=True):
+            x_BLD = nnx.merge(model.encoder.layer, layer)(x_BLD, mask_BLM, noise, number)
+        return x_BLD
+
+    x_BLD = jax.jit(model.encoder.embed)(encoder["encoder"]["embeddings"], tokens, noise)
+    scanned = np.asarray(last_layer(encoder, tokens, WORD))
+    np.testing.assert_allclose(scanned, in_turn(x_BLD, (0, 1)), atol=2e-6)
+    assert np.abs(scanned - in_turn(x_BLD, (0, 0))).max() > 0.1
+
+
+@pytest.mark.parametrize("part", ["probabilities", "attention", "feed_forward"])
+def test_every_place_in_a_layer_has_other_masks_in_another_layer(part, arch, encoder, rows, units):
+    tokens = rows([[unit] for unit in units]).tokens
+    calm = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    own = "attention_probs_dropout_prob" if part == "probabilities" else "hidden_dropout_prob"
+    model = build(arch.model_copy(update={**calm, own: 0.5}), EMBEDDING, "float32")
+    layer = nnx.merge(model.encoder.layer, jax.tree.map(lambda leaf: leaf[0], encoder["encoder"]["layers"]))
+    noise = Noise(WORD, tokens.unit_BL, tokens.position_BL)
+    mask_BLM = tokens.unit_BL[:, :, None] == tokens.unit_BL[:, None, :]
+    x_BLD = jax.random.normal(jax.random.key(0), (*tokens.ids_BL.shape, 32))
+
+    @jax.jit
+    def run(number):
+        if part == "feed_forward":
+            return layer.feed_forward(x_BLD, noise, number)
+        return layer.attention(x_BLD, mask_BLM, noise, number)
+
+    assert jnp.abs(run(0) - run(1)).max() > 0.05
 
 
 def test_a_recomputed_layer_gives_the_same_loss_and_gradient(models, params, rows, units):

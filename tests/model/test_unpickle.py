@@ -198,6 +198,15 @@ def test_other_files_are_named(tmp_path):
         read_bin(tmp_path / "zip.bin")
 
 
+@pytest.mark.parametrize("numbers", [8, 16])
+def test_a_storage_of_another_length_than_its_tensor_says_is_found(numbers, tmp_path):
+    files.write_zip(tmp_path / "x.bin", whole({"words": WORDS})[0], {"0": np.resize(WORDS, numbers)})
+    with pytest.raises(
+        InputError, match=f"storage '0' holds {numbers} numbers, expected 12; the file was cut off or spoilt"
+    ):
+        read_bin(tmp_path / "x.bin")["words"].read()
+
+
 def test_legacy_storages_have_to_fit_the_tensors(tmp_path):
     state, _ = whole({"words": WORDS})
     files.write_legacy(tmp_path / "x.bin", state, {"0": WORDS[:2]})

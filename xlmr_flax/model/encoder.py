@@ -168,7 +168,8 @@ class Encoder(NamedTuple):
     ) -> tuple[jax.Array, Any]:
         """The last layer's output, and `keep` of every layer's output, stacked."""
         unit_BL = tokens.unit_BL
-        mask_BLM = (unit_BL[:, :, None] == unit_BL[:, None, :]) & (unit_BL >= 0)[:, None, :]
+        # Padding, all of it unit -1, sees padding: so no softmax is left without candidates. Nobody reads the outcome.
+        mask_BLM = unit_BL[:, :, None] == unit_BL[:, None, :]
 
         def body(x_BLD: jax.Array, numbered: tuple[jax.Array, Tree]) -> tuple[jax.Array, Any]:
             number, layer = numbered

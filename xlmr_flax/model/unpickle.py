@@ -167,7 +167,7 @@ def _reader(path: Path, view: _View, fetch: Fetch) -> Callable[[], Iterator[np.n
         if numbers != view.storage.numel:
             raise InputError(
                 f"{path}: storage {view.storage.key!r} holds {numbers} numbers, expected {view.storage.numel}; "
-                "the file was cut off: fetch it again"
+                "the file was cut off or spoilt: fetch it again"
             )
 
     return blocks
