@@ -1,4 +1,4 @@
-"""The command line; heavy libraries are imported by the commands that need them, so that help and check answer at once."""
+"""The command line; commands import the heavy libraries that they need, so that help and check answer at once."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,8 @@ import typer
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from xlmr_flax.execute.context import Context, Folders
     from xlmr_flax.graph.build import Graph
 
@@ -17,24 +19,39 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Train XLM-R through intermediate and target tasks, and score it zero-shot in other languages. "
-    "Start with: xlmr-flax run configs/demo.toml",
+    help="Train XLM-R in phases, first on intermediate tasks and then on a target task, all in English, and score it "
+    "zero-shot in other languages.\n\nStart with: xlmr-flax run configs/demo.toml",
+    epilog="Results go to standard output, all else to standard error. Exit codes: 0 done; 2 bad input, told in a "
+    "sentence; 3 training failed; 75 interrupted and saved, run the same command again; 1 anything unexpected.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Data files: generated worlds.")
+data_app = typer.Typer(no_args_is_help=True, help="Make data files to train and score on.")
 app.add_typer(data_app, name="data")
 
-Runs = Annotated[Path, typer.Option("--runs", envvar="XLMR_FLAX_RUNS", help="Where runs are written.")]
-Data = Annotated[Path, typer.Option("--data", envvar="XLMR_FLAX_DATA", help="Where data files are.")]
-Cache = Annotated[Path, typer.Option("--cache", envvar="XLMR_FLAX_CACHE", help="Where encoded examples are kept.")]
+Runs = Annotated[Path, typer.Option("--runs", envvar="XLMR_FLAX_RUNS", help="Folder that runs are written to.")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", envvar="XLMR_FLAX_DATA", help="Folder with the tasks' files; xlmr-flax tasks says which."),
+]
+Cache = Annotated[
+    Path, typer.Option("--cache", envvar="XLMR_FLAX_CACHE", help="Folder where encoded examples are kept between runs.")
+]
 Config = Annotated[Path, typer.Argument(help="A TOML file, such as configs/demo.toml.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Changes to it: dotted.key=value, such as phases.target.optim.peak_lr=1e-5.", show_default=False
+        metavar="key=value",
+        help="Changes to it, such as seed=1 or phases.target.optim.peak_lr=1e-5: a phase goes by its name, a value is "
+        "TOML or a bare word, and none switches a setting off.",
+        show_default=False,
     ),
 ]
 Target = Annotated[
-    str, typer.Argument(help="A run folder, a phase folder, an exported folder or a hub id.", show_default=False)
+    str,
+    typer.Argument(
+        help="A trained model: the folder of a run (the last line that run prints), of one of its phases or of an "
+        "export, or a Hugging Face hub id.",
+        show_default=False,
+    ),
 ]
 RUNS, DATA, CACHE = Path("runs"), Path("data"), Path("cache")
 
@@ -52,14 +69,23 @@ def main() -> None:
 def run(
     config: Config,
     overrides: Overrides = None,
-    dry: Annotated[bool, typer.Option("--dry", help="Show what would be computed, and stop.")] = False,
-    phase: Annotated[str | None, typer.Option(help="Compute the node with this key only, and what it needs.")] = None,
-    only: Annotated[str | None, typer.Option(help="Compute only nodes whose names match, such as 'target*'.")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="List what would be computed and what is done, and stop.")] = False,
+    phase: Annotated[
+        str | None, typer.Option(help="Compute only the part with this key (see --dry), and what it needs.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Compute only parts whose names match, such as 'target*', and what they need.")
+    ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
 ) -> None:
-    """Computes an experiment and prints its table. The same command again continues where it stopped."""
+    """Compute an experiment and print its table of scores.
+
+    The config names the phases to train and what to score them on. What is
+    done already is not computed again, and the same command continues a run
+    that was stopped. The last line printed is the run's folder.
+    """
     graph = _graph(config, overrides)
     if dry:
         _print_plan(graph, runs)
@@ -82,10 +108,11 @@ def run(
 @app.command()
 def check(
     configs: Annotated[
-        list[str], typer.Argument(help="TOML files, and overrides for all of them.", show_default=False)
+        list[str],
+        typer.Argument(metavar="config|key=value", help="TOML files, and changes to all of them.", show_default=False),
     ],
 ) -> None:
-    """Checks configs without data, weights or devices, and lists every problem."""
+    """Check configs without data, weights or devices, and list every problem."""
     files = [Path(word) for word in configs if "=" not in word]
     if not files:
         raise InputError("check: wanted at least one config file")
@@ -104,7 +131,7 @@ def check(
 
 @app.command()
 def tasks() -> None:
-    """Lists every task: its head, languages, metric and where its data come from."""
+    """List every task: its head, languages, splits and metric, and where its files come from."""
     from rich.table import Table
 
     from xlmr_flax.tasks.catalogue import TASKS
@@ -117,26 +144,28 @@ def tasks() -> None:
         head = f"{declared.head.kind} ({size})" if size else declared.head.kind
         splits = (declared.train or "–", declared.select or "–", declared.test or "–")
         table.add_row(declared.name, head, " ".join(declared.langs) or "any", *splits, declared.metric)
-    _stdout().print(table)
+    out = _stdout()
+    out.print(table)
+    for source in dict.fromkeys(declared.source for declared in TASKS.values()):
+        names = ", ".join(name for name, declared in TASKS.items() if declared.source == source)
+        out.print(f"\n{names}: {source}", highlight=False, markup=False)
 
 
 @app.command(name="eval")
 def evaluate(
     target: Target,
-    tasks: Annotated[str, typer.Option(help="Tasks, with commas between.")],
-    langs: Annotated[
-        str | None, typer.Option(help="Languages, with commas between; all of the task's by default.")
-    ] = None,
+    tasks: Annotated[str, typer.Option(help="Tasks, such as xnli,tatoeba.")],
+    langs: Annotated[str | None, typer.Option(help="Languages, such as de,sw; all of the task's by default.")] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
 ) -> None:
-    """Scores a trained model on tasks and languages of your choice."""
+    """Score a trained model on tasks and languages of your choice, with the tasks' files from --data."""
     from xlmr_flax.execute.target import evaluate_target
     from xlmr_flax.report.table import print_results
 
     results = evaluate_target(
-        target, tasks.split(","), langs.split(",") if langs else None, _folders(runs, data, cache), _stderr()
+        target, _words(tasks), _words(langs) if langs else None, _folders(runs, data, cache), _stderr()
     )
     print_results(results, _stdout())
 
@@ -144,15 +173,21 @@ def evaluate(
 @app.command()
 def predict(
     target: Target,
-    task: Annotated[str, typer.Option(help="The task whose head and format to use.")],
+    task: Annotated[str, typer.Option(help="The task to predict, such as xnli; the model must have its head.")],
     file: Annotated[
-        Path | None, typer.Argument(help="Text or JSONL; standard input by default.", show_default=False)
+        Path | None, typer.Argument(help="Lines of text or JSON; standard input by default.", show_default=False)
     ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
 ) -> None:
-    """Predicts new text: a line each of text (two texts with a tab between), or of JSON; prints JSONL."""
+    """Predict labels, tags or answers for new text; prints a line of JSON for each line.
+
+    A line is text, with a tab before the second text of a pair, or JSON:
+    {"text", "pair"} for classification, {"words"} for tagging,
+    {"prompt", "options"} for multiple choice, {"context", "question"}
+    for questions.
+    """
     from xlmr_flax.execute.target import predict_lines
 
     for line in predict_lines(target, task, file, _folders(runs, data, cache), _stderr()):
@@ -163,12 +198,14 @@ def predict(
 def export(
     target: Target,
     folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
-    phase: Annotated[str | None, typer.Option(help="Which phase of a run; its last one by default.")] = None,
+    phase: Annotated[
+        str | None, typer.Option(help="Which phase of a run, by its name; the last one by default.")
+    ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
 ) -> None:
-    """Writes a trained model as Hugging Face's transformers loads it."""
+    """Write a trained model to a new folder as Hugging Face's transformers loads it, with its tokenizer."""
     from xlmr_flax.execute.target import export_target
 
     print(export_target(target, folder, phase, _folders(runs, data, cache), _stderr()))  # noqa: T201
@@ -179,17 +216,25 @@ def miniworld(
     folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings of the world: key=value, such as documents=2000.", show_default=False),
+        typer.Argument(
+            metavar="key=value",
+            help="Settings of the world, such as seed=1, documents=2000 or 'languages=[\"x1\"]'.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Writes a small generated world in English and invented languages, in the official file layouts."""
+    """Write a small generated world, told in English and invented languages, in the tasks' official file layouts."""
     from xlmr_flax.config.load import load_world
     from xlmr_flax.sources.miniworld.write import write_world
 
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: not empty; name a new folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: there is something already; name a new folder")
     write_world(load_world(settings or []), folder)
     print(folder)  # noqa: T201
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _graph(config: Path, overrides: list[str] | None) -> "Graph":
@@ -202,6 +247,9 @@ def _graph(config: Path, overrides: list[str] | None) -> "Graph":
 def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
     from xlmr_flax.execute.context import Folders
 
+    for folder, option in ((runs, "--runs"), (cache, "--cache")):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{option} {folder}: is a file, wanted a folder, or a name for a new one")
     return Folders(runs.resolve(), data.resolve(), cache.resolve())  # Orbax wants absolute paths
 
 
@@ -226,14 +274,14 @@ def _print_plan(graph: "Graph", runs: Path) -> None:
     _stdout().print(table)
 
 
-def _stdout():
+def _stdout() -> "Console":
     from rich.console import Console
 
     console = Console()
     return console if console.is_terminal else Console(width=200)
 
 
-def _stderr():
+def _stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True)
