@@ -255,7 +255,9 @@ def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
 
 def _context(graph: "Graph", folders: "Folders") -> "Context":
     from xlmr_flax.execute.context import Context
+    from xlmr_flax.execute.devices import prepare_cpu
 
+    prepare_cpu(graph.experiment.mesh)
     return Context(graph.experiment, folders, _stderr())
 
 
