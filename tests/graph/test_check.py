@@ -12,15 +12,27 @@ WORLD = {"world": {"nli": {"train": 9, "dev": 3, "test": 3}}}
 
 CASES = [
     # model, tokenizer, text
-    (["model={}"], {}, r"model: wanted either weights \(a folder or hub id\) or preset \(from scratch\), found neither"),
+    (
+        ["model={}"],
+        {},
+        r"model: wanted either weights \(a folder or hub id\) or preset \(from scratch\), found neither",
+    ),
     (["model.weights=some/weights"], {}, r"model: wanted either weights .* found both"),
     (["tokenizer.path=here"], {}, r"tokenizer: wanted either path or vocab_size \(to train one\), found both"),
-    (["tokenizer={}"], {}, r"tokenizer: a tiny model from scratch needs one; set tokenizer\.path or tokenizer\.vocab_size"),
+    (
+        ["tokenizer={}"],
+        {},
+        r"tokenizer: a tiny model from scratch needs one; set tokenizer\.path or tokenizer\.vocab_size",
+    ),
     (["tokenizer.vocab_size=300"], WEIGHTS, r"tokenizer\.vocab_size: pretrained weights come with their own tokenizer"),
     (["text={}"], {}, r"text: a tokenizer is trained on it; name text\.files or text\.tasks"),
     (["text={}"], {}, r"phases\.pretrain: masked LM needs text; name text\.files or text\.tasks"),
     (["text.tasks=['xnil']"], {}, r"text\.tasks: no task is called 'xnil'; did you mean 'xnli'\?; there are: xnli, "),
-    (["model.architecture.hidden_size=64"], WEIGHTS, r"model\.architecture\.hidden_size: pretrained weights have their own"),
+    (
+        ["model.architecture.hidden_size=64"],
+        WEIGHTS,
+        r"model\.architecture\.hidden_size: pretrained weights have their own",
+    ),
     (["model.architecture.hidden_size=33"], {}, r"model\.architecture: hidden_size=33 does not divide by 2 heads"),
     (["model.revision=v1"], {}, r"model\.revision: a tiny model from scratch has no revisions; remove it"),
     # names
@@ -29,15 +41,27 @@ CASES = [
     (["arms=[]"], {}, r"arms: wanted at least one"),
     (["splits=[{task='xnli'}, {task='xnli'}]"], {}, r"splits: 'xnli' stands there 2 times"),
     (["arms=[{name='a', skip=['midle']}]"], {}, r"arms\.a\.skip: no phase is called 'midle'; did you mean 'middle'\?"),
-    (["arms=[{name='a', skip=['pretrain', 'middle', 'tags', 'side']}]"], {}, r"arms\.a\.skip: nothing is left of this arm"),
+    (
+        ["arms=[{name='a', skip=['pretrain', 'middle', 'tags', 'side']}]"],
+        {},
+        r"arms\.a\.skip: nothing is left of this arm",
+    ),
     (["evaluations.0.phase=tag"], {}, r"evaluations\.0\.phase: no phase is called 'tag'; did you mean 'tags'\?"),
-    (["evaluations.0.tasks=['udpso']"], {}, r"evaluations\.0\.tasks: no task is called 'udpso'; did you mean 'udpos'\?"),
+    (
+        ["evaluations.0.tasks=['udpso']"],
+        {},
+        r"evaluations\.0\.tasks: no task is called 'udpso'; did you mean 'udpos'\?",
+    ),
     (["phases.tags.parent=midle"], {}, r"phases\.tags\.parent: no phase is called 'midle'; did you mean 'middle'\?"),
     (["phases.tags.tasks=['udpso']"], {}, r"phases\.tags\.tasks: no task is called 'udpso'; did you mean 'udpos'\?"),
     (["splits=[{task='udpso'}]"], {}, r"splits\.udpso: no task is called 'udpso'; did you mean 'udpos'\?"),
     # splits
     (["splits=[{task='xnli', train='train[:x]'}]"], {}, r"splits\.xnli\.train: the split 'train\[:x\]' cannot be read"),
-    (["splits=[{task='xnli', test='tst'}]"], {}, r"splits\.xnli\.test: xnli has no split 'tst', .*did you mean 'test'\?"),
+    (
+        ["splits=[{task='xnli', test='tst'}]"],
+        {},
+        r"splits\.xnli\.test: xnli has no split 'tst', .*did you mean 'test'\?",
+    ),
     (["splits=[{task='xnli', select='dev[50%:40%]'}]"], {}, r"splits\.xnli\.select: .* takes nothing"),
     # phases
     (["phases.side.steps=3"], {}, r"phases\.side: wanted either epochs or steps, found both"),
@@ -46,45 +70,99 @@ CASES = [
     (["phases.side.length=129"], {}, r"phases\.side\.length=129: the model has positions for at most 128 tokens"),
     (["phases.side.tasks=['tatoeba']"], {}, r"phases\.side\.tasks: tatoeba is only scored, it trains nothing"),
     (["phases.side.mask_rate=0.3"], {}, r"phases\.side\.mask_rate: pawsx masks nothing; it is for masked LM"),
-    (["phases.pretrain.selection.every_steps=3"], {}, r"phases\.pretrain\.selection: masked LM hands over its last step"),
-    (["phases.middle.selection.metric=f1"], {}, r"phases\.middle\.selection\.metric: xnli has no metric 'f1'; it has: accuracy"),
-    (["phases.tags.selection={every_steps=3, metric='recal'}"], {}, r"udpos has no metric 'recal'; did you mean 'recall'\?; it has: f1"),
-    (["splits=[{task='xnli', select='train[50%:]'}]"], {},
-     r"phases\.middle\.selection: xnli selects on train\[50%:\], part of its training split train"),
+    (
+        ["phases.pretrain.selection.every_steps=3"],
+        {},
+        r"phases\.pretrain\.selection: masked LM hands over its last step",
+    ),
+    (
+        ["phases.middle.selection.metric=f1"],
+        {},
+        r"phases\.middle\.selection\.metric: xnli has no metric 'f1'; it has: accuracy",
+    ),
+    (
+        ["phases.tags.selection={every_steps=3, metric='recal'}"],
+        {},
+        r"udpos has no metric 'recal'; did you mean 'recall'\?; it has: f1",
+    ),
+    (
+        ["splits=[{task='xnli', select='train[50%:]'}]"],
+        {},
+        r"phases\.middle\.selection: xnli selects on train\[50%:\], part of its training split train",
+    ),
     # parents
-    (["phases.pretrain.parent=tags"], {}, r"phases\.tags\.parent: goes round in a circle: tags → middle → pretrain → tags"),
+    (
+        ["phases.pretrain.parent=tags"],
+        {},
+        r"phases\.tags\.parent: goes round in a circle: tags → middle → pretrain → tags",
+    ),
     (["phases.pretrain.keep_head=true"], {}, r"phases\.pretrain\.keep_head: there is no parent to take a head from"),
     (["phases.tags.keep_head=true"], {}, r"phases\.tags\.keep_head: the head of middle, its parent, has another kind"),
-    (["phases.tags.tasks=['xnli']", "phases.tags.keep_head=true", "arms=[{name='a', skip=['middle']}]"], {"evaluations": []},
-     r"phases\.tags\.keep_head: the head of pretrain, its parent in arm a, has another kind or other labels"),
-    (["phases.tags.tasks=['xnli']", "phases.tags.keep_head=true", "arms=[{name='a', skip=['middle', 'pretrain']}]"],
-     {"evaluations": []}, r"phases\.tags\.keep_head: there is no parent in arm a to take a head from"),
+    (
+        ["phases.tags.tasks=['xnli']", "phases.tags.keep_head=true", "arms=[{name='a', skip=['middle']}]"],
+        {"evaluations": []},
+        r"phases\.tags\.keep_head: the head of pretrain, its parent in arm a, has another kind or other labels",
+    ),
+    (
+        ["phases.tags.tasks=['xnli']", "phases.tags.keep_head=true", "arms=[{name='a', skip=['middle', 'pretrain']}]"],
+        {"evaluations": []},
+        r"phases\.tags\.keep_head: there is no parent in arm a to take a head from",
+    ),
     # evaluations
     (["evaluations.0.length=300"], {}, r"evaluations\.0\.length=300: the model has positions for at most 128 tokens"),
     (["evaluations.1.layer=3"], {}, r"evaluations\.1\.layer=3: the model has hidden states 0 … 2"),
     (["evaluations.0.layer=1"], {}, r"evaluations\.0\.layer: only retrieval reads it, and none of udpos is retrieval"),
     (["evaluations.0.pooling=cls"], {}, r"evaluations\.0\.pooling: only retrieval reads it"),
-    (["evaluations.0.tasks=['pawsx']"], {}, r"evaluations\.0\.tasks: pawsx needs another head than the one that phase tags trains on udpos"),
+    (
+        ["evaluations.0.tasks=['pawsx']"],
+        {},
+        r"evaluations\.0\.tasks: pawsx needs another head than the one that phase tags trains on udpos",
+    ),
     (["evaluations=[{phase='pretrain', tasks=['mlm']}]"], {}, r"evaluations\.0\.tasks: mlm has no split to score"),
     (["evaluations.0.tasks=['udpos', 'udpos']"], {}, r"evaluations\.0\.tasks: 'udpos' stands there 2 times"),
     (["evaluations.0.langs=['de', 'de']"], {}, r"evaluations\.0\.langs: 'de' stands there 2 times"),
-    (["splits=[{task='udpos', test='train[50%:]'}]"], {},
-     r"evaluations\.0\.tasks: udpos would be scored on train\[50%:\], which overlaps its train split train"),
-    (["evaluations=[{phase='middle', tasks=['xnli']}]", "splits=[{task='xnli', test='dev'}]"], {},
-     r"evaluations\.0\.tasks: xnli would be scored on dev, which overlaps its select split dev"),
-    (["evaluations.0.langs=['dee']"], {}, r"evaluations\.0\.langs: udpos has no language 'dee'; did you mean 'de'\?; it has: af, "),
+    (
+        ["splits=[{task='udpos', test='train[50%:]'}]"],
+        {},
+        r"evaluations\.0\.tasks: udpos would be scored on train\[50%:\], which overlaps its train split train",
+    ),
+    (
+        ["evaluations=[{phase='middle', tasks=['xnli']}]", "splits=[{task='xnli', test='dev'}]"],
+        {},
+        r"evaluations\.0\.tasks: xnli would be scored on dev, which overlaps its select split dev",
+    ),
+    (
+        ["evaluations.0.langs=['dee']"],
+        {},
+        r"evaluations\.0\.langs: udpos has no language 'dee'; did you mean 'de'\?; it has: af, ",
+    ),
     (["evaluations.0.langs=['de']"], WORLD, r"evaluations\.0\.langs: udpos has no language 'de'; it has: en, x1, x2"),
-    (["evaluations=[{phase='q', tasks=['xquad'], langs=['de']}]", "splits=[{task='xquad', train='test[:50%]', test='train'}]",
-      "phases.tags.name=q", "phases.q.tasks=['xquad']"], {}, r"evaluations\.0\.langs: xquad train comes in en only, not in de"),
+    (
+        [
+            "evaluations=[{phase='q', tasks=['xquad'], langs=['de']}]",
+            "splits=[{task='xquad', train='test[:50%]', test='train'}]",
+            "phases.tags.name=q",
+            "phases.q.tasks=['xquad']",
+        ],
+        {},
+        r"evaluations\.0\.langs: xquad train comes in en only, not in de",
+    ),
     # worlds
     (["phases.middle.tasks=['mnli']"], WORLD, r"phases\.middle: a generated world does not tell mnli; it tells xnli, "),
     (["world.nli.train=0"], WORLD, r"world\.nli\.train=0: phases\.middle reads train of xnli; ask for at least one"),
     (["world.nli.dev=0"], WORLD, r"world\.nli\.dev=0: phases\.middle reads dev of xnli"),
     (["world.tagging={train=5, dev=5, test=0}"], WORLD, r"world\.tagging\.test=0: evaluations\.0 reads test of udpos"),
     (["world.retrieval_pairs=0"], WORLD, r"world\.retrieval_pairs=0: evaluations\.1 reads it; ask for at least one"),
-    (["world.choice={train=5, dev=0, test=0}", "evaluations=[{phase='side', tasks=['cosmosqa']}]", "phases.side.tasks=['cosmosqa']"],
-     WORLD, r"world\.choice\.dev=0: evaluations\.0 reads valid of cosmosqa"),
-]  # fmt: skip
+    (
+        [
+            "world.choice={train=5, dev=0, test=0}",
+            "evaluations=[{phase='side', tasks=['cosmosqa']}]",
+            "phases.side.tasks=['cosmosqa']",
+        ],
+        WORLD,
+        r"world\.choice\.dev=0: evaluations\.0 reads valid of cosmosqa",
+    ),
+]
 
 
 @pytest.mark.parametrize(("overrides", "more", "message"), CASES, ids=[case[2][:50] for case in CASES])

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Architecture(BaseModel):
-    """What config.json says of an encoder; the numbers are those of XLM-R Base's family where they do not set a size."""
+    """What config.json says of an encoder; where a number sets no size, its default is that of XLM-R."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -41,17 +41,17 @@ class Architecture(BaseModel):
 
 PRESETS: dict[str, dict[str, int | float]] = {
     # tests: small enough to compile in a second
-    "tiny": dict(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=130, initializer_range=0.1,
-    ),
+    "tiny": {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+        "max_position_embeddings": 130, "initializer_range": 0.1,
+    },
     # the demo: 0.02 · √(768/64), because XLM-R's 0.02 undertrains badly at this width
-    "mini": dict(
-        hidden_size=64, num_hidden_layers=3, num_attention_heads=2, intermediate_size=256,
-        max_position_embeddings=130, initializer_range=0.07,
-    ),
-    "base": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072),
-    "large": dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096),
+    "mini": {
+        "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 256,
+        "max_position_embeddings": 130, "initializer_range": 0.07,
+    },
+    "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
 }  # fmt: skip
 
 XLMR_VOCABULARY = 250_002
