@@ -76,9 +76,10 @@ def test_every_problem_is_told_at_once(config):
 
 
 def test_a_recipe_that_does_not_exist_is_told_with_the_other_problems(config):
-    found = refused(config(), "recipe=xtrem", "seed=x")
+    found = refused(config(RECIPE), "recipe=xtrem", "seed=x")
     assert "recipe='xtrem': no such recipe; did you mean 'xtreme'?; there are: jiant, xtreme" in found
     assert "seed='x'" in found
+    assert "length: missing" not in found  # the right recipe would have it
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,16 @@ def test_evaluations_of_two_arms_on_one_phase_are_one_node_scored_twice(experime
     assert sum(node.task == "pawsx" for node in evals(graph)) == 1
 
 
+def test_an_evaluation_that_falls_back_to_a_phase_adds_its_languages_there(experiment):
+    rows = [
+        {"phase": phase, "tasks": ["tatoeba"], "langs": [lang]}
+        for phase, lang in (("pretrain", "de"), ("middle", "fr"))
+    ]
+    graph = build(experiment(more={"evaluations": rows, "arms": [{"name": "direct", "skip": ["middle"]}]}))
+    assert [node.langs for node in evals(graph)] == [("de", "fr")]
+    assert [scored.node.langs for scored in graph.scored] == [("de",), ("fr",)]
+
+
 def test_layers_make_nodes_of_their_own_for_retrieval_only(experiment):
     rows = [{"phase": "middle", "tasks": ["xnli", "tatoeba"], "layer": layer} for layer in (1, 2)]
     graph = build(

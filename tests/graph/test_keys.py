@@ -16,6 +16,7 @@ NOTHING: set[str] = set()
 FAMILIES = ("nli", "paraphrase", "tagging", "questions", "choice")
 WORLD = {"world": {name: {"train": 9, "dev": 3, "test": 0 if name == "choice" else 3} for name in FAMILIES}}
 WEIGHTS = {"model": {"weights": "some/weights"}, "tokenizer": {}}
+FOLDER = {"tokenizer": {"path": "some/tokenizer"}}
 SHAPE = ("hidden_size=64", "num_attention_heads=4", "intermediate_size=32", "num_hidden_layers=3", "vocab_size=400",
          "max_position_embeddings=200", "type_vocab_size=2", "initializer_range=0.5", "layer_norm_eps=1e-3",
          "hidden_act=relu", "hidden_dropout_prob=0.3", "attention_probs_dropout_prob=0.3", "classifier_dropout=0.3",
@@ -39,9 +40,11 @@ CASES = [
     *((f"model.architecture.{case.split('=')[0]}", f"model.architecture.{case}", PHASES, {}) for case in SHAPE),
     ("model.compute", "model.compute=float32", PHASES, {}),
     ("model.remat", "model.remat=true", NOTHING, {}),
-    ("tokenizer.path", "tokenizer.path=other/tokenizer", PHASES, {"tokenizer": {"path": "some/tokenizer"}}),
+    ("tokenizer.path", "tokenizer.path=other/tokenizer", PHASES, FOLDER),
     ("tokenizer.vocab_size", "tokenizer.vocab_size=400", ALL, {}),
     ("text.files", "text.files=['a.txt']", ALL, {}),
+    ("text.files", "text.files=['a.txt']", PHASES, FOLDER),
+    ("world.seed", "world.seed=5", PHASES | {"world"}, WORLD | FOLDER),
     ("text.tasks", "text.tasks=['xnli']", ALL, {}),
     *((f"world.{case.split('=')[0]}", f"world.{case}", ALL | {"world"}, WORLD) for case in WORLD_FIELDS),
     ("splits.task", "splits=[{task='xnli', train='train[:50%]'}]", BELOW_MIDDLE, {}),
@@ -73,6 +76,7 @@ CASES = [
     ("evaluations.phase", "evaluations.1.phase=side", {"eval tatoeba"}, {}),
     ("evaluations.tasks", "evaluations.0.tasks=['udpos', 'tatoeba']", NOTHING, {"evaluations": "udpos"}),
     ("evaluations.langs", "evaluations.0.langs=['de']", NOTHING, {}),
+    ("evaluations.langs", "evaluations.1.langs=['de']", NOTHING, {}),
     ("evaluations.length", "evaluations.1.length=24", {"eval tatoeba"}, {}),
     ("evaluations.pooling", "evaluations.1.pooling=cls", {"eval tatoeba"}, {}),
     ("evaluations.layer", "evaluations.1.layer=2", {"eval tatoeba"}, {}),
@@ -109,7 +113,9 @@ def test_every_field_of_the_schema_is_changed_once_here():
     assert sorted({case[0] for case in CASES} | {"world.choice.test"}) == sorted(HOW)
 
 
-@pytest.mark.parametrize(("field", "override", "moved", "more"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("field", "override", "moved", "more"), CASES, ids=[f"{n}-{case[0]}" for n, case in enumerate(CASES)]
+)
 def test_a_change_moves_the_keys_below_it_and_no_other(experiment, field, override, moved, more):
     more = dict(more)
     tree = experiment().model_dump(mode="json", exclude_none=True)
