@@ -452,10 +452,21 @@ def test_problems_of_several_files_are_told_together(place, started):
 
 def test_what_a_new_tokenizer_shows_to_be_wrong_is_told_before_any_phase(place, started):
     put("cosmosqa/train.csv", choices(40, option="cat " * 40))(place)
-    code, _, err = started("run", "small.toml", *TRAINED, *task("cosmosqa"))
+    pretrain = "{name='pretrain', tasks=['mlm'], length=32, batch_size=8, steps=1}"
+    second = "{name='target', parent='pretrain', tasks=['cosmosqa'], length=32, batch_size=8, steps=1}"
+    code, _, err = started("run", "small.toml", *TRAINED, "evaluations=[]", f"phases=[{pretrain}, {second}]")
     assert code == 2
     assert "does not fit into length=32" in err
     assert [path.name for path in (place / "runs").iterdir()] == ["tokenizers"]
+
+
+def test_a_vocabulary_that_the_text_does_not_support_is_told_with_its_key(place, started):
+    code, _, err = started("run", "small.toml", *TRAINED, "tokenizer.vocab_size=5000")
+    assert code == 2
+    assert re.search(
+        r"tokenizer\.vocab_size=5000: a vocabulary of 5000 is more than the text supports, which is \d+", err
+    )
+    assert not (place / "runs").exists()
 
 
 def test_a_key_that_no_part_has_is_told(started):

@@ -92,3 +92,9 @@ def test_a_language_that_an_arm_lacks_is_left_blank():
 
 def test_nothing_scored_is_said():
     assert printed([]) == ["no scores yet"]
+
+
+def test_of_a_model_whose_making_is_not_known_nothing_is_said():
+    lines = printed([row(selection="", seed=None)])
+    assert lines[-1] == "others: the mean over all languages but English"
+    assert not [line for line in lines if line.startswith("target:")]

@@ -67,7 +67,10 @@ def run_node(node: Node, context: Context, stop: Stop) -> None:
                 data = context.folders.of(node.world) if node.world else context.folders.data
                 found = text_rows(node.text, data)
                 context.say(f"tokenizer: {node.vocab_size} words from {len(found):,} texts → {folder}")
-                train_tokenizer((row.text for row in found), node.vocab_size, folder)
+                try:
+                    train_tokenizer((row.text for row in found), node.vocab_size, folder)
+                except InputError as error:
+                    raise InputError(f"tokenizer.vocab_size={node.vocab_size}: {error}") from None
                 write_json(folder / "DONE", {"key": node.key, "sources": text_fingerprints(node.text, data)})
         case PhaseNode():
             run_phase(node, context, stop)

@@ -48,7 +48,7 @@ def evaluate_target(
                 {
                     "arm": "", "asked_phase": label, "phase": label, "task": name, "setting": "", "lang": lang,
                     "metric": metric, "score": value, "n_scored": scored["n_scored"], "n_dataset": scored["n_dataset"],
-                    "seed": "–", "phase_key": label, "selection": "as it is", "flags": [],
+                    "seed": None, "phase_key": label, "selection": "", "flags": [],
                 }
                 for metric, value in scored["scores"].items()
             ]  # fmt: skip
@@ -95,7 +95,7 @@ def predict_lines(target: str, name: str, file: Path | None, folders: Folders, c
 
 def export_target(target: str, folder: Path, phase: str | None, folders: Folders, console: Console) -> Path:
     """Writes a phase's model as transformers keeps it."""
-    context, source = _context(folders, console), _phase_folder(Path(target), phase, None)
+    context, source = _context(folders, console), _phase_folder(Path(target).resolve(), phase, None)
     trained = load_trained(source, folders, context.mesh)
     labels = trained.labels
     export.export(
@@ -112,18 +112,18 @@ def export_target(target: str, folder: Path, phase: str | None, folders: Folders
 
 def open_target(target: str, declared: Task, context: Context) -> tuple[Trained, str]:
     """The model to use for a task, and what to call it. Raises InputError when its head does not fit."""
-    folder = Path(target)
+    folder = Path(target).resolve()  # Orbax wants absolute paths
     if (folder / "nodes.json").is_file() or ((folder / "config.json").is_file() and not _is_hugging_face(folder)):
         source = _phase_folder(folder, None, declared)
-        trained, label = load_trained(source, context.folders, context.mesh), source.resolve().name
+        trained, label = load_trained(source, context.folders, context.mesh), source.name
     else:
-        trained, label = _load_hugging_face(target, declared, context), folder.resolve().name
+        trained, label = _load_hugging_face(target, declared, context), folder.name
     _check_head(trained, declared, label)
     return trained, label
 
 
 def _phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path:
-    """The phase's folder in a run: the one of this name, the one that fits a task, or else the last."""
+    """The phase's folder in a run: the one of this name, the one that fits a task, or else the first arm's last."""
     if not (folder / "nodes.json").is_file():
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder}: neither a run folder (nodes.json) nor a phase folder (config.json)")
@@ -133,12 +133,12 @@ def _phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path
     nodes = [node for node in _json(folder / "nodes.json") if node["kind"] == "phase"]
     found = [folder.parent / node["folder"] for node in nodes if name is None or node["name"] == name]
     if not found:
-        names = [node["name"] for node in nodes]
+        names = list(dict.fromkeys(node["name"] for node in nodes))
         raise InputError(
             f"{folder}: no phase is called {name!r}{did_you_mean(name or '', names)}; there are: {', '.join(names)}"
         )
     if declared is None:
-        return found[0] if name else found[-1]
+        return found[0] if name else folder.parent / _last(folder, nodes)["folder"]
     trained = {path: task(_json(path / "config.json")["task"]) for path in found if (path / "DONE").is_file()}
     same = [path for path, other in trained.items() if other.name == declared.name]
     like = [path for path, other in trained.items() if other.head == declared.head]
@@ -147,6 +147,14 @@ def _phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path
         told = ", ".join(dict.fromkeys(other.name for other in trained.values())) or "nothing to the end"
         raise InputError(f"{folder}: no phase of this run has the head that {declared.name} needs; it trained {told}")
     return (same or like or anything)[0]
+
+
+def _last(folder: Path, nodes: Sequence[Any]) -> Any:
+    """The last phase of a run's first arm; nodes stand arm by arm, so the first node of a name is that arm's."""
+    experiment = Experiment.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    names = [phase.name for phase in experiment.phases if phase.name not in experiment.arms[0].skip]
+    first = {node["name"]: node for node in reversed(nodes)}
+    return next(first[name] for name in reversed(names) if name in first)
 
 
 def _json(path: Path) -> Any:

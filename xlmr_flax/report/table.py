@@ -73,11 +73,11 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
         return
     selections = dict.fromkeys((row["phase"], row["selection"].split(", step")[0]) for row in rows)
     for phase, selection in selections:
-        yield (
-            f"{phase}: weights of the {selection}" if selection == "last step" else f"{phase}: selected as {selection}"
-        )
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(row["seed"] for row in rows))
-    yield f"seed {seeds}; others: the mean over all languages but English"
+        if selection:
+            chosen = "weights of the" if selection == "last step" else "selected as"
+            yield f"{phase}: {chosen} {selection}"
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(row["seed"] for row in rows) if seed is not None)
+    yield (f"seed {seeds}; " if seeds else "") + "others: the mean over all languages but English"
     seen = sorted({row["task"] for row in rows if "transductive" in row["flags"]})
     if seen:
         yield f"transductive: masked LM saw the texts (not the labels) that are scored for {', '.join(seen)}"
