@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import re
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,10 @@ SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
 
 # The library's record of one text is some kilobytes: a whole data set of them at once would fill the memory.
 TEXTS_AT_ONCE = 4096
+
+NORMALISER = "nmt_nfkc"  # XLM-R's
+SPACE = "\u2581"  # how sentencepiece writes the space before a word
+LONGEST_PIECE, SEEDS = 16, 1_000_000  # sentencepiece's own limits
 
 # Sums over training threads differ in the last bits with their number; a fixed one gives one result on every machine.
 TRAINING_THREADS = 8
@@ -209,12 +215,21 @@ def _write_json(path: Path, value: dict[str, object]) -> None:
 
 
 def _trained(texts: Iterable[str], vocab_size: int) -> bytes:
+    lines = list(_whole_characters(texts))
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".tsv") as seeds:
+        seeds.writelines(f"{piece}\t{count}\n" for piece, count in _seeds(lines))
+        seeds.flush()
+        return _trained_from(lines, seeds.name, vocab_size)
+
+
+def _trained_from(lines: list[str], seeds: str, vocab_size: int) -> bytes:
     import sentencepiece
 
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_whole_characters(texts),
+            sentence_iterator=iter(lines),
+            seed_sentencepieces_file=seeds,
             model_writer=written,
             model_type="unigram",
             # <pad> and <mask> are not among sentencepiece's own.
@@ -223,7 +238,7 @@ def _trained(texts: Iterable[str], vocab_size: int) -> bytes:
             bos_id=1,
             eos_id=2,
             pad_id=-1,
-            normalization_rule_name="nmt_nfkc",
+            normalization_rule_name=NORMALISER,
             character_coverage=0.9995,
             # Longer lines would be left out without a word.
             max_sentence_length=2**30,
@@ -233,6 +248,28 @@ def _trained(texts: Iterable[str], vocab_size: int) -> bytes:
     except RuntimeError as problem:
         raise InputError(_why(str(problem), vocab_size)) from problem
     return written.getvalue()
+
+
+def _seeds(lines: Iterable[str]) -> list[tuple[str, int]]:
+    """The candidates for pieces: every word, and every part of one, that occurs twice or more.
+
+    sentencepiece's own candidates are what two *different* words share, so in a small vocabulary "the" is none and
+    falls to pieces, and masked LM guesses letters from letters.
+    """
+    import sentencepiece
+
+    normaliser = sentencepiece.SentencePieceNormalizer(rule_name=NORMALISER)
+    words = Counter(
+        f"{SPACE}{word}" for line in lines for word in normaliser.normalize(line).replace(SPACE, " ").split()
+    )
+    parts: Counter[str] = Counter()
+    for word, count in words.items():
+        for start in range(len(word)):
+            for stop in range(start + 2, min(len(word), start + LONGEST_PIECE) + 1):
+                parts[word[start:stop]] += count
+    return sorted(
+        ((part, n) for part, n in parts.items() if n > 1), key=lambda item: (-item[1] * len(item[0]), item[0])
+    )[:SEEDS]
 
 
 def _whole_characters(texts: Iterable[str]) -> Iterator[str]:
