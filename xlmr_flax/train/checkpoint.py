@@ -86,7 +86,8 @@ class Checkpoints:
         Raises TrainingError when there are checkpoints but none is whole, InputError when a shape is another.
         """
         damaged = []
-        for step in sorted((checkpoint.step for checkpoint in self.orbax.checkpoints), reverse=True):
+        # By the folders that are there: one that has lost its record is none to Orbax, and would be passed over silently.
+        for step in sorted((int(path.name) for path in self.folder.glob("[0-9]*")), reverse=True):
             try:
                 return self._whole(step, like)
             except DamagedError as error:
@@ -146,28 +147,30 @@ def _load(
 ) -> tuple[dict[str, Any], Parts]:
     """What was said of a checkpoint when it was saved, and its arrays, every bit of both compared."""
     try:
-        found = describe()
-        saved = _verified(found.custom_metadata)
-        shapes = {name: found.metadata[name] for name in like}
+        saved = _verified(describe().custom_metadata)
     except UNREADABLE as error:
         raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
     # Before Orbax sees it: its own words on another shape name no leaf.
-    _check_shapes(where, shapes, like)
+    _check_shapes(where, saved["leaves"], like)
     try:
         loaded = load(_dictionaries(like))
     except UNREADABLE as error:
         raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
     parts = _trees(loaded, like)
-    wrong = mismatch(parts, saved["checksums"])
+    wrong = mismatch(parts, {name: leaf["checksum"] for name, leaf in saved["leaves"].items()})
     if wrong:
         raise DamagedError(f"{where}: this checkpoint is damaged: {wrong} is not what was saved")
     return saved, parts
 
 
 def _signed(metadata: dict[str, Any], parts: Parts) -> dict[str, Any]:
-    checksums = {name: int(value) for name, value in jax.device_get(checksums_of(parts)).items()}
+    checksums = jax.device_get(checksums_of(parts))
+    leaves = {
+        name: {"shape": leaf.shape, "dtype": str(leaf.dtype), "checksum": int(checksums[name])}
+        for name, leaf in _named(parts)
+    }
     # A copy, because it is written in the background while the loop adds evaluations to its own.
-    metadata = json.loads(json.dumps({**metadata, "checksums": checksums}))
+    metadata = json.loads(json.dumps({**metadata, "leaves": leaves}))
     return {**metadata, "sha256": _digest(metadata)}
 
 
@@ -189,17 +192,15 @@ def _reason(error: BaseException) -> str:
 
 
 def _check_shapes(where: Path, saved: Mapping[str, Any], like: Parts) -> None:
-    for name, wanted in _dictionaries(like).items():
-        for path, leaf in wanted.items():
-            label = f"{name}.{path}".rstrip(".")
-            if path not in saved[name]:
-                raise InputError(f"{where}: {label} is not in this checkpoint; it was saved by another model")
-            found = saved[name][path]
-            if tuple(found.shape) != leaf.shape or found.dtype != leaf.dtype:
-                raise InputError(
-                    f"{where}: {label} is {tuple(found.shape)} {found.dtype} in this checkpoint, wanted {leaf.shape} "
-                    f"{leaf.dtype}; it was saved by a model of another shape"
-                )
+    for name, leaf in _named(like):
+        if name not in saved:
+            raise InputError(f"{where}: {name} is not in this checkpoint; it was saved by another model")
+        found, wanted = (tuple(saved[name]["shape"]), saved[name]["dtype"]), (leaf.shape, str(leaf.dtype))
+        if found != wanted:
+            raise InputError(
+                f"{where}: {name} is {found[0]} {found[1]} in this checkpoint, wanted {wanted[0]} {wanted[1]}; "
+                "it was saved by a model of another shape"
+            )
 
 
 def mismatch(parts: Parts, checksums: dict[str, int]) -> str | None:
@@ -213,7 +214,7 @@ def mismatch(parts: Parts, checksums: dict[str, int]) -> str | None:
 @jax.jit
 def checksums_of(parts: Parts) -> dict[str, jax.Array]:
     """An integer for each leaf, from its bits and their places: equal on any mesh, as integer sums have no order."""
-    return {dotted(path): _checksum(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(parts)}
+    return {name: _checksum(leaf) for name, leaf in _named(parts)}
 
 
 def _checksum(x: jax.Array) -> jax.Array:
@@ -225,12 +226,13 @@ def _checksum(x: jax.Array) -> jax.Array:
     return jnp.sum(mix(bits ^ mix(place + jnp.uint32(1))), dtype=jnp.uint32)
 
 
+def _named(parts: Parts) -> list[tuple[str, Any]]:
+    return [(dotted(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(parts)]
+
+
 def _dictionaries(parts: Parts) -> Parts:
     """Plain dicts: optax's tuples go by their paths, so that no class name enters a file."""
-    return {
-        name: {dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-        for name, tree in parts.items()
-    }
+    return {name: dict(_named(tree)) for name, tree in parts.items()}
 
 
 def _trees(loaded: Parts, like: Parts) -> Parts:

@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
-from xlmr_flax.data.batch import Tally
 
+from xlmr_flax.data.batch import Tally
 from xlmr_flax.errors import TrainingError
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grain
-from xlmr_flax.data.batch import Batch
 
+from xlmr_flax.data.batch import Batch
 from xlmr_flax.data.batches import TrainingBatches, real_tokens
 from xlmr_flax.errors import Interrupted
 from xlmr_flax.train.log import Log

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
 
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.config.schema import Optim
+from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
 from xlmr_flax.data.randomness import word
 from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.encoder import Place
