@@ -28,7 +28,6 @@ from xlmr_flax.train.checkpoint import (
 pytestmark = [
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.usefixtures("collected"),
 ]
 
 SPECS = {
@@ -150,6 +149,7 @@ def two(mesh, tmp_path_factory):
 
 
 @pytest.mark.parametrize("damage", [flip, halve, Path.unlink], ids=["flipped bit", "half", "missing"])
+@pytest.mark.usefixtures("collected")
 def test_whatever_happens_to_a_file_the_weights_are_those_of_a_whole_checkpoint(damage, mesh, tmp_path, capsys):
     heads = {step: {"head": parts_on(mesh("one"), step)["head"]} for step in (1, 2)}
     checkpoints = Checkpoints(tmp_path / "two", keep=2)
@@ -184,6 +184,7 @@ def flip_a_bit_of(array: jax.Array, folder: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.mark.usefixtures("collected")
 def test_a_flipped_bit_of_an_array_is_found_and_the_array_named(mesh, two, tmp_path, capsys):
     folder = shutil.copytree(two, tmp_path / "copy")
     flip_a_bit_of(parts_on(mesh("one"), 2)["encoder"]["words"], folder / "training" / "2")
@@ -191,6 +192,7 @@ def test_a_flipped_bit_of_an_array_is_found_and_the_array_named(mesh, two, tmp_p
     assert "training/2: this checkpoint is damaged: encoder.words is not what was saved" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("collected")
 def test_a_changed_word_of_the_record_is_found(mesh, two, tmp_path, capsys):
     folder = shutil.copytree(two, tmp_path / "copy")
     record = folder / "training" / "2" / "_CHECKPOINT_METADATA"
@@ -201,6 +203,7 @@ def test_a_changed_word_of_the_record_is_found(mesh, two, tmp_path, capsys):
     assert "training/2: this checkpoint cannot be read (ValueError: its metadata" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("collected")
 def test_when_none_is_whole_training_stops_and_says_what_to_do(mesh, two, tmp_path):
     folder = shutil.copytree(two, tmp_path / "copy")
     for step in ("1", "2"):
@@ -210,6 +213,7 @@ def test_when_none_is_whole_training_stops_and_says_what_to_do(mesh, two, tmp_pa
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.usefixtures("collected")
 def test_a_damaged_newest_checkpoint_is_replaced_when_its_step_comes_again(mesh, two, tmp_path):
     folder = shutil.copytree(two, tmp_path / "copy")
     flip(data_file(folder / "training" / "2"))
@@ -254,6 +258,7 @@ def test_a_finished_phase_keeps_its_weights_only(mesh, two, tmp_path):
     assert_equal(load_selected(folder, abstract({"head": like["head"]})), {"head": like["head"]})
 
 
+@pytest.mark.usefixtures("collected")
 def test_damaged_selected_weights_are_refused(mesh, tmp_path):
     parts = {"encoder": parts_on(mesh("one"))["encoder"]}
     save_selected(tmp_path, parts, {"step": 5})

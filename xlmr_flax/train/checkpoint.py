@@ -86,7 +86,7 @@ class Checkpoints:
         Raises TrainingError when there are checkpoints but none is whole, InputError when a shape is another.
         """
         damaged = []
-        # By the folders that are there: one that has lost its record is none to Orbax, and would be passed over silently.
+        # By the folders that are there: to Orbax one that has lost its record is none, and it would say nothing.
         for step in sorted((int(path.name) for path in self.folder.glob("[0-9]*")), reverse=True):
             try:
                 return self._whole(step, like)
