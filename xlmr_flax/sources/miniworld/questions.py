@@ -8,14 +8,13 @@ import random
 from typing import NamedTuple
 
 from xlmr_flax.sources.miniworld.language import Language, Query, Token, ask, phrase, surface, tell
-from xlmr_flax.sources.miniworld.pairs import NEGATED
 from xlmr_flax.sources.miniworld.words import KIND
 from xlmr_flax.sources.miniworld.world import Event, Rates, Thing, World, arrange, choose, describe, draw_event
 
 SLOTS = ("agent", "patient", "place", "time")
 OPTIONS = 4
 RATES = Rates(place=0.5, time=0.4, adjective=0.2)
-SPAN_NEGATED = 0.1  # rarer than in pairs: where to look is hard enough
+NEGATED = 0.1  # rarer than in pairs: where to look is hard enough
 
 
 class Paragraph(NamedTuple):
@@ -50,7 +49,7 @@ def draw_paragraph(world: World, rng: random.Random, questions: int) -> Paragrap
         events.append(companion(world, rng, event, asked))
     rng.shuffle(events)
     number = events.index(event)
-    told = tuple(one._replace(negated=rng.random() < SPAN_NEGATED) for one in events)
+    told = tuple(one._replace(negated=rng.random() < NEGATED) for one in events)
     return Paragraph(told, tuple((number, query_of(event, slot)) for slot in asked))
 
 

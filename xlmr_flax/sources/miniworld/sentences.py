@@ -31,7 +31,7 @@ from xlmr_flax.sources.miniworld.world import (
 
 Meaning = Event | Fact | Query | tuple[Event, Event]
 
-NEGATED = 0.15
+NEGATED = 0.25
 # What comes after the first sentence of a document. Mostly something that can be told from it: comparing two
 # sentences is what inference needs, and a small model learns it here or nowhere.
 FOLLOWS = ("nothing", "less", "less", "opposite", "opposite", "question", "fact", "event")

@@ -16,7 +16,6 @@ from xlmr_flax.sources.miniworld.words import (
     NAMES,
     NOUNS,
     OPPOSITE,
-    PAIRS,
     PLACES,
     SIZES,
     TIMES,
@@ -26,8 +25,8 @@ from xlmr_flax.sources.miniworld.words import (
 # Sharp preferences, the same in every language, are what alignment feeds on: flatter ones align worse.
 LOGIT_DEVIATION = 2.5
 ZIPF_EXPONENT = 0.7
-# The part of a preference's variance that the two verbs of a pair of opposites share, and that two persons with one
-# job share: opposites are then done to the same things, and a job says what its holders do.
+# The part of a preference's variance that persons with one job share: a job says what its holders do. Opposite verbs
+# share nothing: where they did, a small model could not tell them apart, and learned no inference.
 SHARED_VARIANCE = 0.6
 
 MODIFIERS = ("place", "time")
@@ -189,11 +188,9 @@ def _verbs_by_agent(rng: random.Random, group: Mapping[str, str]) -> dict[str, L
 
 def _patients_by_verb(rng: random.Random, popularity: Mapping[str, float]) -> dict[str, dict[str, float]]:
     patients = {}
-    for first, second, _, kinds in PAIRS:
-        shared = _logits(rng, popularity)
-        for verb in (first, second):
-            liking = _softmax(_mixed(shared, _logits(rng, [noun for kind in kinds for noun in NOUNS[kind]])))
-            patients[verb] = {noun: weight * popularity[noun] for noun, weight in liking.items()}
+    for verb, (_, kinds) in VERBS.items():
+        liking = _softmax(_logits(rng, [noun for kind in kinds for noun in NOUNS[kind]]))
+        patients[verb] = {noun: weight * popularity[noun] for noun, weight in liking.items()}
     return patients
 
 
