@@ -1,7 +1,7 @@
 """Encoded examples into batches of fixed shapes, on the host."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from xlmr_flax.data.batch import (
 )
 
 from xlmr_flax.data.encode import Encoded
-from xlmr_flax.data.order import items_at
+from xlmr_flax.data.order import first_items, items_at
 from xlmr_flax.data.randomness import generator
 
 TRAINING_SHAPES, EVALUATION_SHAPES = 4, 2  # lengths that a phase compiles at most
@@ -53,6 +53,26 @@ class Examples:
         """The longest unit of each item, in tokens."""
         lengths = np.diff(self.encoded.start)
         return lengths.reshape(-1, self.units_per_item).max(axis=1)
+
+    def subset(self, limit: int | None, *, seed: int) -> np.ndarray:
+        """The items of `limit` examples; one that is cut into several items is taken whole."""
+        of_item = np.asarray(self.encoded.example)[:: self.units_per_item]
+        numbers = np.unique(of_item)
+        return np.flatnonzero(np.isin(of_item, numbers[first_items(len(numbers), limit=limit, seed=seed)]))
+
+    def first_rows(self, count: int) -> "Examples":
+        """The examples of the first rows of their file only."""
+        encoded = self.encoded
+        units = int(np.searchsorted(encoded.example, count))
+        tokens = int(encoded.start[units])
+        part = encoded._replace(
+            ids=encoded.ids[:tokens],
+            start=encoded.start[: units + 1],
+            example=encoded.example[:units],
+            label=encoded.label[: {"token": tokens, "span": units}.get(self.kind, count)],
+            where=encoded.where[:tokens],
+        )
+        return replace(self, encoded=part)
 
     def batch(self, items: np.ndarray, *, length: int, noise: np.random.Generator | None = None) -> Batch:
         """Rows of these items at one length; items below 0 become rows of padding with weight 0."""

@@ -1,7 +1,6 @@
 """One phase from beginning to DONE, or from where it was interrupted."""
 
 import contextlib
-import dataclasses
 import functools
 import json
 import platform
@@ -18,7 +17,7 @@ from xlmr_flax import __version__
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batches import Examples, TrainingBatches
 from xlmr_flax.data.examples import fingerprints, load_examples, load_text, text_fingerprints
-from xlmr_flax.data.order import first_items, steps_of
+from xlmr_flax.data.order import steps_of
 from xlmr_flax.data.randomness import stream
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
@@ -56,6 +55,7 @@ class Material(NamedTuple):
     """What a phase trains on, checked whole before anything is written."""
 
     arch: Architecture
+    model: Model
     tokenizer: Tokenizer
     examples: Examples
     chosen: np.ndarray
@@ -71,27 +71,17 @@ def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
         check_sources(folder, sources_of(node, context))
         remove_training(folder / "checkpoints")  # a kill may have come between DONE and this
         return
-    material, declared = prepare(node, context), task(node.task)
-    model = make_model(
-        material.arch,
-        head_spec(declared.head),
-        compute=node.model.compute,
-        remat=context.experiment.model.remat,
-        mesh=context.mesh,
-    )
-    abstract_params(model, context.mesh)  # refuses a mesh over which they do not split, before anything is written
+    material = prepare(node, context)
     if (folder / "config.json").is_file():
         check_sources(folder, material.sources)
     # Closed whatever happens: what is being saved when a phase is interrupted must be whole before the process ends.
     with contextlib.closing(Checkpoints(folder / "checkpoints", keep=context.experiment.save.keep)) as checkpoints:
-        _train(node, context, stop, material, model, checkpoints)
+        _train(node, context, stop, material, checkpoints)
     remove_training(folder / "checkpoints")
 
 
-def _train(
-    node: PhaseNode, context: Context, stop: Stop, material: Material, model: Model, checkpoints: Checkpoints
-) -> None:
-    folder, phase, declared = context.folders.of(node), node.phase, task(node.task)
+def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, checkpoints: Checkpoints) -> None:
+    folder, phase, declared, model = context.folders.of(node), node.phase, task(node.task), material.model
     state, best, carried = start(node, context, model, checkpoints)
     _record(node, context, material, state)
     began = int(jax.device_get(state.step))
@@ -124,14 +114,14 @@ def _train(
             batches=batches,
             step_fn=lambda state, batch: step(state, batch, course),
             place=functools.partial(place_batch, mesh=context.mesh, lead=1),
-            evaluate=_selector(model, declared, material, context),
+            evaluate=_selector(declared, material, context),
             save=functools.partial(_save, checkpoints),
             best=best,
             metric=metric,
             log=log,
             stop=stop,
         )
-    _finish(node, folder, checkpoints, model, context, state=state, last=last, best=best, material=material)
+    _finish(node, context, checkpoints, material, state=state, last=last, best=best)
 
 
 def prepare(node: PhaseNode, context: Context) -> Material:
@@ -145,6 +135,14 @@ def prepare(node: PhaseNode, context: Context) -> Material:
     tokenizer = tokenizer_in(folders.tokenizer_of(node))
     arch = shape_of(node, tokenizer)
     check_length(arch, phase.length, field=f"{field}.length")
+    model = make_model(
+        arch,
+        head_spec(declared.head),
+        compute=node.model.compute,
+        remat=context.experiment.model.remat,
+        mesh=context.mesh,
+    )
+    abstract_params(model, context.mesh)  # refuses a mesh over which they do not split
     load = functools.partial(
         load_examples, data=folders.data_of(node), tokenizer=tokenizer, length=phase.length, cache=folders.cache
     )
@@ -155,15 +153,15 @@ def prepare(node: PhaseNode, context: Context) -> Material:
         )  # fmt: skip
     else:
         examples = load(declared, node.train, declared.train_lang)
-    chosen = _chosen(examples, limit=phase.max_examples, seed=node.seed)
+    chosen = examples.subset(phase.max_examples, seed=node.seed)
     if not len(chosen):
         raise InputError(f"{field}: {node.task} gives nothing to train on")
     steps = phase.steps or steps_of(len(chosen), batch_size=phase.batch_size, epochs=phase.epochs or 1.0)
     select = None
     if node.select and phase.selection:
         found = rows(declared, node.select, declared.train_lang, folders.data_of(node))[: phase.selection.max_examples]
-        select = (found, _first_rows(load(declared, node.select, declared.train_lang), len(found)))
-    return Material(arch, tokenizer, examples, chosen, steps, select, sources_of(node, context))
+        select = (found, load(declared, node.select, declared.train_lang).first_rows(len(found)))
+    return Material(arch, model, tokenizer, examples, chosen, steps, select, sources_of(node, context))
 
 
 def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
@@ -239,37 +237,11 @@ def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, A
     return initial_params(model, context.mesh, key=key)
 
 
-def _chosen(examples: Examples, *, limit: int | None, seed: int) -> np.ndarray:
-    """The items of a subset of the examples; one that is cut into several items stays whole."""
-    of_item = np.asarray(examples.encoded.example)[:: examples.units_per_item]
-    numbers = np.unique(of_item)
-    return np.flatnonzero(np.isin(of_item, numbers[first_items(len(numbers), limit=limit, seed=seed)]))
-
-
-def _first_rows(examples: Examples, count: int) -> Examples:
-    """The examples of the first rows only."""
-    encoded = examples.encoded
-    units = int(np.searchsorted(encoded.example, count))
-    tokens = int(encoded.start[units])
-    per = {len(encoded.ids): tokens, len(encoded.example): units}
-    label, where = (array[: per.get(len(array), count)] for array in (encoded.label, encoded.where))
-    part = encoded._replace(
-        ids=encoded.ids[:tokens],
-        start=encoded.start[: units + 1],
-        example=encoded.example[:units],
-        label=label,
-        where=where,
-    )
-    return dataclasses.replace(examples, encoded=part)
-
-
-def _selector(
-    model: Model, declared: Task, material: Material, context: Context
-) -> Callable[[State], dict[str, float]]:
+def _selector(declared: Task, material: Material, context: Context) -> Callable[[State], dict[str, float]]:
     def evaluate(state: State) -> dict[str, float]:
         assert material.select is not None
         found, examples = material.select
-        predicted = predict(model, state.params, declared, found, examples, mesh=context.mesh, batch_size=64)
+        predicted = predict(material.model, state.params, declared, found, examples, mesh=context.mesh, batch_size=64)
         return declared.score([gold(declared, row) for row in found], predicted)
 
     return evaluate
@@ -280,15 +252,20 @@ def _save(checkpoints: Checkpoints, step: int, state: State, progress: dict[str,
 
 
 def _finish(
-    node: PhaseNode, folder: Path, checkpoints: Checkpoints, model: Model, context: Context,
-    *, state: State, last: int, best: Best, material: Material,
-) -> None:  # fmt: skip
+    node: PhaseNode,
+    context: Context,
+    checkpoints: Checkpoints,
+    material: Material,
+    *,
+    state: State,
+    last: int,
+    best: Best,
+) -> None:
     """Keeps the selected weights and says DONE; only then may the checkpoints of the training go."""
     selected = best.step if best.step is not None else last
-    params = state.params
-    checkpoints.wait()
+    folder, params = context.folders.of(node), state.params
     if selected != last:
-        params = checkpoints.parts_at(selected, abstract_params(model, context.mesh))
+        params = checkpoints.parts_at(selected, abstract_params(material.model, context.mesh))
     save_selected(folder / "checkpoints", params, {"step": selected})
     done = {
         "step": selected,
