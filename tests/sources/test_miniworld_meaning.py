@@ -104,6 +104,8 @@ def test_paraphrase_pairs_share_most_words_whatever_the_label(folder, code):
     assert not any(row.text == row.pair for row in rows)
     overlap = {label: np.mean([shared(row) for row in rows if row.label == label]) for label in "01"}
     assert overlap["0"] > 0.65
+    same_words = [sorted(row.text.split()) == sorted(row.pair.split()) for row in rows if row.label == "0"]
+    assert np.mean(same_words) > 0.15  # who did it to whom is all that differs
     assert overlap["1"] - overlap["0"] < 0.25
 
 

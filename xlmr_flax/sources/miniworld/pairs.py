@@ -1,7 +1,7 @@
 """Pairs of sentences: inference and paraphrase.
 
-Neither sentence alone tells the label. The second is drawn before the label is; the first is then made from it by
-exchanging what is usual for what is usual; and negation is a way of telling that does not look at the label.
+The second sentence alone cannot tell the label, because it is drawn before the label is. The first is then made from
+it by exchanging what is usual for what is usual, so it tells little; and negation does not look at the label at all.
 """
 
 import random

@@ -145,7 +145,10 @@ def describe(world: World, rng: random.Random, noun: str, rates: Rates) -> Thing
 
 
 def arrange(rng: random.Random, event: Event, other_than: Event | None = None) -> Event:
-    """The event with its modifiers in any order before and after the clause, but not as in `other_than`."""
+    """The event with its modifiers in any order before and after the clause, but not as in `other_than`.
+
+    There must be a modifier where another order is wanted.
+    """
     while True:
         present = _shuffled(rng, [name for name in MODIFIERS if getattr(event, name)])
         cut = rng.randint(0, len(present))
