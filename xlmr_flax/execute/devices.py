@@ -8,7 +8,7 @@ import jax
 from xlmr_flax.config.schema import Mesh
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-KEPT_BYTES = 2**28
+KEPT_BYTES = 2**25
 
 
 def prepare_cpu(mesh: Mesh) -> None:

@@ -21,6 +21,13 @@ Tree = dict[str, Any]
 NEVER = -1e30  # a logit that softmax turns into an exact 0.0, and that stays finite where everything is masked
 ROWS_MULTIPLE = 128  # the word table is padded to this, so that it divides over any mesh and fills a TPU's lanes
 
+# What the backward pass does again instead of keeping its result. A layer's weights reach it through these alone, so
+# that weights gathered from other devices are gathered again: kept, they would be every layer's at once.
+MOVES = frozenset((
+    "broadcast_in_dim", "convert_element_type", "custom_vjp_call", "expand_dims", "name", "reshape", "sharding_constraint",
+    "squeeze", "transpose",
+))  # fmt: skip
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
@@ -179,8 +186,13 @@ class Encoder(NamedTuple):
 
         count = jax.tree.leaves(layers)[0].shape[0]
         # A scan keeps its two passes apart by itself; checkpoint's own barrier would only cost time.
-        step = jax.checkpoint(body, prevent_cse=False) if self.remat else body
+        step = jax.checkpoint(body, prevent_cse=False, policy=None if self.remat else _kept)
         return jax.lax.scan(step, x_BLD, (jnp.arange(count), layers))
+
+
+def _kept(primitive: Any, *_: Any, **__: Any) -> bool:
+    """The policy of jax.checkpoint without remat: everything is kept that takes computing."""
+    return primitive.name not in MOVES
 
 
 def multiply(letters: str, a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:

@@ -110,7 +110,8 @@ def train(
     reader = iter(read(batches, start, plan.steps))
     for now in range(start, plan.steps + 1):
         # This order is the contract: what was evaluated is what gets saved, and a restart at `now` asks for batch
-        # `now` again. A step that is evaluated is saved too, so that the best one can be handed over.
+        # `now` again. A step that is evaluated is saved too, so that the best one can be handed over; the last one is
+        # kept by the caller, who needs its weights alone.
         evaluated = plan.eval_every_steps is not None and due(now, plan.eval_every_steps, plan.steps)
         if evaluated and not best.has(now):
             log.flush()
@@ -120,11 +121,11 @@ def train(
         last = now == plan.steps or best.exhausted()
         if last:
             log.finish(now)
-        if now > start and (last or stop.asked or evaluated or due(now, plan.save_every_steps, plan.steps)):
+            log.flush()
+            return state, now
+        if now > start and (stop.asked or evaluated or due(now, plan.save_every_steps, plan.steps)):
             log.flush()
             save(now, state, {**best.progress(), "log": log.carry()})
-        if last:
-            return state, now
         if stop.asked:
             raise Interrupted(f"stopped at step {now} of {plan.steps}, all saved; run the same command to continue")
         host = next(reader)

@@ -129,13 +129,18 @@ def shardings(specs: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=lambda leaf: isinstance(leaf, P))
 
 
-def computed(name: str, leaf: Any) -> P:
+def layer_stored(name: str) -> P:
+    """How one layer's leaf (or another that is not stacked) is stored."""
+    table = (row for rows in STORED.values() for row in rows)
+    return next(layout for pattern, layout in table if re.search(pattern, name))
+
+
+def computed(name: str) -> P:
     """How a leaf is used: gathered over fsdp and still split over tensor, one layer at a time.
 
     The word table and what is as long as it stay as they are stored: they are used where their rows are.
     """
-    table = (row for rows in STORED.values() for row in rows)
-    layout = next(layout for pattern, layout in table if re.search(pattern, name))
+    layout = layer_stored(name)
     if ("fsdp", "tensor") in tuple(layout):
         return layout
     return P(*(axis if axis == "tensor" else None for axis in layout))
