@@ -6,8 +6,12 @@ from pathlib import Path
 # Before jax is imported anywhere; two cores need long waits in collectives that eight devices share.
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 "
+    # nearly all of the tests' time is compiling; what they compare does not depend on how well loops are optimised
+    "--xla_backend_optimization_level=0 "
     "--xla_cpu_collective_call_terminate_timeout_seconds=600 --xla_cpu_collective_call_warn_stuck_timeout_seconds=300"
 )
+# Simulated devices wait for each other in a pool with a thread a core: too few, and they wait for ever.
+os.environ["NPROC"] = "64"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["HF_HUB_OFFLINE"] = "1"

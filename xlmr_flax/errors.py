@@ -13,7 +13,7 @@ class TrainingError(RuntimeError):
     exit_code = 3
 
 
-class Interrupted(RuntimeError):
+class Interrupted(RuntimeError):  # noqa: N818, nothing went wrong
     """Stopped from outside, with everything saved: run the same command again."""
 
     exit_code = 75

@@ -1,4 +1,4 @@
-"""XLM-R Large at its full shape, random weights, over eight simulated devices: two phases, the hand-over, two languages."""
+"""XLM-R Large at its full shape, random weights, eight simulated devices: two phases, the hand-over, two languages."""
 
 import json
 import re

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
 from xlmr_flax.data.batch import (
     IGNORED,
     Batch,
@@ -16,7 +17,6 @@ from xlmr_flax.data.batch import (
     Tokens,
     TokenTarget,
 )
-
 from xlmr_flax.data.encode import Encoded
 from xlmr_flax.data.order import first_items, items_at
 from xlmr_flax.data.randomness import generator
