@@ -82,10 +82,10 @@ def test_a_step_is_evaluated_then_saved_then_left(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_last_step_is_saved_even_when_nothing_else_is(tmp_path):
+def test_the_last_step_is_left_to_the_caller_who_keeps_its_weights_alone(tmp_path):
     told = Told([])
-    told.run(tmp_path, steps=3)
-    assert told.events[-1] == ("save", 3, 3, None)
+    assert told.run(tmp_path, steps=3, save=1) == ([0, 1, 2], 3)
+    assert told.events[-1] == ("step", 2)
 
 
 def test_a_stop_finishes_the_step_and_saves_it(tmp_path):
@@ -102,7 +102,7 @@ def test_a_restart_asks_for_the_next_batch_and_evaluates_nothing_again(tmp_path)
     told, best = Told([]), Best(None, [{"step": 3, "score": 0.5}])
     state, _ = told.run(tmp_path, start=3, steps=6, every=3, best=best, state=[0, 1, 2])
     assert state == [0, 1, 2, 3, 4, 5]
-    assert told.events == [("step", 3), ("step", 4), ("step", 5), ("evaluate", 6), ("save", 6, 6, 3)]
+    assert told.events == [("step", 3), ("step", 4), ("step", 5), ("evaluate", 6)]
 
 
 def test_a_restart_after_the_last_step_does_nothing(tmp_path):
@@ -123,7 +123,7 @@ def test_patience_ends_a_phase_and_survives_a_restart(tmp_path):
     _, last = told.run(tmp_path / "b", start=3, steps=9, every=1, scores=scores, best=again, state=[0, 1, 2])
     assert (last, again.step) == (4, 2)
     _, last = told.run(tmp_path / "b", start=4, steps=9, every=1, scores=scores, best=again, state=[0, 1, 2, 3])
-    assert (last, told.events[-1]) == (4, ("save", 4, 4, 2))
+    assert (last, told.events[-1]) == (4, ("evaluate", 4))
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1), st.integers(1, 4))
