@@ -78,7 +78,7 @@ def test_a_step_is_evaluated_then_saved_then_left(tmp_path):
         ("step", 0), ("step", 1), ("save", 2, 2, None),
         ("step", 2), ("evaluate", 3), ("save", 3, 3, 3),
         ("step", 3), ("save", 4, 4, 3),
-        ("step", 4), ("evaluate", 5), ("save", 5, 5, 3),
+        ("step", 4), ("evaluate", 5),
     ]  # fmt: skip
 
 
