@@ -2,7 +2,7 @@
 
 import functools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -139,14 +139,6 @@ def trainer_of(
 
 
 ARCH = Architecture(vocab_size=VOCABULARY, **PRESETS["tiny"])  # dropout 0.1 everywhere
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compiler() -> Iterator[None]:
-    """What is computed in these tests is tiny, and most of their time would go into optimising it."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

@@ -211,12 +211,12 @@ def mismatch(parts: Parts, checksums: dict[str, int]) -> str | None:
     return None
 
 
-@jax.jit
 def checksums_of(parts: Parts) -> dict[str, jax.Array]:
     """An integer for each leaf, from its bits and their places: equal on any mesh, as integer sums have no order."""
     return {name: _checksum(leaf) for name, leaf in _named(parts)}
 
 
+@jax.jit  # by the leaf and not by the tree: weights, moments and other phases' leaves share their few shapes
 def _checksum(x: jax.Array) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}")).astype(jnp.uint32)
     place = jnp.zeros(bits.shape, jnp.uint32)
