@@ -1,0 +1,251 @@
+"""One phase: interrupted anywhere and run again, it ends with the same bits."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from xlmr_flax.errors import InputError, Interrupted, TrainingError
+from xlmr_flax.execute import phase
+from xlmr_flax.execute.phase import check_sources, prepare, run_phase
+from xlmr_flax.train.checkpoint import load_selected
+from xlmr_flax.train.loop import Stop
+from xlmr_flax.train.step import abstract_params
+
+
+@pytest.fixture
+def desk(lab, open_lab, tmp_path):
+    """An unfinished phase's place: its parents are there, nothing of its own is."""
+
+    def make(name="nli", folder="desk", **changes):
+        other = open_lab(tmp_path / folder, **changes)
+        needed = [other.phase(name).parent, *other.graph.nodes[:2]]
+        for node in needed:
+            source, place = lab.context.folders.of(node), other.context.folders.of(node)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(source)
+        other.context.folders.cache.symlink_to(lab.context.folders.cache)
+        return other
+
+    return make
+
+
+def run(desk, name="nli", *, stop_at=None):
+    """Runs a phase; with `stop_at`, a signal arrives during that step."""
+    stop, place = Stop(), phase.place_batch
+    taken = []
+
+    def place_and_count(batch, mesh, *, lead):
+        if lead:
+            taken.append(1)
+            stop.asked = stop.asked or len(taken) == stop_at
+        return place(batch, mesh, lead=lead)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phase, "place_batch", place_and_count)
+        if stop_at is None:
+            run_phase(desk.phase(name), desk.context, stop)
+        else:
+            with pytest.raises(Interrupted, match="stopped at step"):
+                run_phase(desk.phase(name), desk.context, stop)
+    return len(taken)
+
+
+def weights(desk, name="nli"):
+    node = desk.phase(name)
+    like = abstract_params(prepare(node, desk.context).model, desk.context.mesh)
+    return load_selected(desk.context.folders.of(node) / "checkpoints", like)
+
+
+def log_rows(desk, name="nli"):
+    rows = [json.loads(line) for line in (desk.folder(name) / "train.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if not k.endswith("per_second")} for row in rows]
+
+
+def done(desk, name="nli"):
+    return json.loads((desk.folder(name) / "DONE").read_text())
+
+
+def assert_like(lab, desk, name="nli"):
+    """The phase in `desk` ended as the one that was never interrupted."""
+    one, other = (jax.tree.leaves(weights(each, name)) for each in (lab, desk))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert log_rows(desk, name) == log_rows(lab, name)
+    assert done(desk, name) == done(lab, name)
+    assert [path.name for path in (desk.folder(name) / "checkpoints").iterdir()] == ["selected"]
+
+
+@pytest.mark.parametrize("stops", [(1,), (5, 3), (7, 4)], ids=str)
+def test_stopped_anywhere_and_run_again_is_never_having_stopped(stops, lab, desk):
+    desk, left = desk(), 13
+    for steps in stops:
+        assert run(desk, stop_at=steps) == steps
+        left -= steps
+        assert not (desk.folder("nli") / "DONE").exists()
+    assert run(desk) == left
+    assert_like(lab, desk)
+    assert desk.said().count("nli: continues at step") == len(stops)
+
+
+def test_what_is_saved_half_way_is_the_same_after_a_restart_to_the_optimizers_last_bit(desk):
+    straight, parted = desk(folder="a"), desk(folder="b")
+    run(straight, stop_at=11)
+    run(parted, stop_at=6)
+    run(parted, stop_at=5)
+    records = []
+    for each in (straight, parted):
+        text = (each.folder("nli") / "checkpoints" / "training" / "11" / "_CHECKPOINT_METADATA").read_text()
+        records.append(json.loads(text)["custom_metadata"])
+    assert records[0] == records[1]
+    names = [name.split(".")[0] for name in records[0]["leaves"]]
+    assert {name: names.count(name) for name in names} == {"encoder": 21, "head": 4, "optimizer": 2 * 25 + 1, "step": 1}
+    assert records[0]["progress"]["log"]["tallies"]
+
+
+@pytest.fixture
+def phases(experiment):
+    """The experiment's phases, one of them with other settings."""
+
+    def change(name, **settings):
+        return [each | (settings if each["name"] == name else {}) for each in experiment["phases"]]
+
+    return change
+
+
+class KilledError(Exception):
+    """Stands for a process that is gone."""
+
+
+def killed(module, name, *, at=1):
+    """A function that does not come back from its n-th call."""
+    calls, function = [], getattr(module, name)
+
+    def call(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == at:
+            raise KilledError
+        return function(*args, **kwargs)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(module, name, call)
+    return patch
+
+
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("place_batch", 3), ("place_batch", 8), ("save_selected", 1), ("write_json", 3), ("remove_training", 1)],
+    ids=["before the first save", "between two saves", "after the last step", "before DONE", "after DONE"],
+)
+def test_killed_without_a_word_and_run_again_is_never_having_been_killed(name, at, lab, desk):
+    desk = desk()
+    patch = killed(phase, name, at=at)
+    with pytest.raises(KilledError):
+        run_phase(desk.phase("nli"), desk.context, Stop())
+    patch.undo()
+    run_phase(desk.phase("nli"), desk.context, Stop())
+    assert_like(lab, desk)
+
+
+def test_a_phase_with_patience_ends_early_hands_over_its_best_and_survives_a_stop(desk, phases, monkeypatch):
+    scores = {3: 0.2, 6: 0.7, 9: 0.7, 12: 0.1}
+
+    def scripted(declared, material, context):
+        return lambda state: {"accuracy": scores[int(state.step)]}
+
+    monkeypatch.setattr(phase, "_selector", scripted)
+    phases = phases("nli", steps=40, selection={"every_steps": 3, "patience": 2})
+    straight, parted = (desk(folder=folder, phases=phases) for folder in "ab")
+    run(straight)
+    run(parted, stop_at=10)
+    run(parted)
+    for each in (straight, parted):
+        assert (done(each)["step"], done(each)["steps_run"], done(each)["steps"]) == (6, 12, 40)
+        assert done(each)["score"] == 0.7
+        assert [row["step"] for row in log_rows(each) if "loss" in row] == [10, 12]
+    assert_like(straight, parted)
+    assert done(straight)["evaluations"] == [{"step": step, "score": score} for step, score in scores.items()]
+
+
+def test_a_loss_that_is_not_finite_ends_with_exit_code_3_and_saves_nothing(desk, phases):
+    desk = desk(phases=phases("nli", optim={"peak_lr": 1e38, "warmup_frac": 0.0}))
+    with pytest.raises(TrainingError, match=r"nli: the loss is nan at .*; a lower peak_lr often helps") as caught:
+        run(desk)
+    assert caught.value.exit_code == 3
+    assert not list((desk.folder("nli") / "checkpoints" / "training").iterdir())
+    assert not (desk.folder("nli") / "DONE").exists()
+
+
+def test_the_best_step_is_handed_over_and_not_the_last(lab, desk):
+    found = done(lab)
+    assert found["step"] == next(
+        each["step"] for each in found["evaluations"] if each["score"] == max(e["score"] for e in found["evaluations"])
+    )
+    assert found["step"] < found["steps_run"] == found["steps"] == 13
+    parted = desk()
+    run(parted, stop_at=found["step"])
+    saved = parted.folder("nli") / "checkpoints" / "training" / str(found["step"]) / "_CHECKPOINT_METADATA"
+    leaves = json.loads(saved.read_text())["custom_metadata"]["leaves"]
+    handed = json.loads((lab.folder("nli") / "checkpoints" / "selected" / "_CHECKPOINT_METADATA").read_text())
+    chosen = handed["custom_metadata"]["leaves"]
+    assert chosen == {name: leaf for name, leaf in leaves.items() if name in chosen}
+    assert {name.split(".")[0] for name in chosen} == {"encoder", "head"}
+
+
+def test_changed_sources_are_refused_before_going_on(desk, lab, tmp_path):
+    desk = desk()
+    run(desk, stop_at=2)
+    world = desk.context.folders.of(desk.phase("nli").world)
+    copy = shutil.copytree(world, tmp_path / "copy")
+    world.unlink()
+    copy.rename(world)
+    with (world / "xnli" / "train-en.tsv").open("a") as file:
+        file.write("one more\tline\tneutral\n")
+    with pytest.raises(InputError, match=r"xnli/train-en\.tsv changed since this phase was trained") as caught:
+        run(desk)
+    assert caught.value.exit_code == 2
+
+
+def test_files_that_are_gone_or_new_are_changes_too(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"sources": {"a": "1", "b": "2"}}))
+    check_sources(tmp_path, {"b": "2", "a": "1"})
+    with pytest.raises(InputError, match=r": a, c changed since"):
+        check_sources(tmp_path, {"b": "2", "c": "3"})
+
+
+def test_what_is_recorded_of_a_phase(lab):
+    config = json.loads((lab.folder("nli") / "config.json").read_text())
+    host = json.loads((lab.folder("nli") / "host.json").read_text())
+    node = lab.phase("nli")
+    assert config["key"] == node.key
+    assert config["parent"].startswith("phases/choice-")
+    assert set(config["sources"]) == {"xnli/train-en.tsv", "xnli/dev-en.tsv"}
+    assert config["parameters"] == sum(x.size for x in jax.tree.leaves(weights(lab)))
+    assert config["counts"]["rows"] == 61
+    assert host["mesh"] == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert host["rows_per_device"] == 4
+
+
+def test_a_subset_of_tagging_has_whole_sentences_and_counts_examples(lab):
+    material = prepare(lab.phase("tags"), lab.context)
+    example = np.asarray(material.examples.encoded.example)
+    taken = np.unique(example[material.chosen])
+    assert len(taken) == 31
+    assert set(material.chosen) == set(np.flatnonzero(np.isin(example, taken)))
+    assert len(material.chosen) > 31
+
+
+def test_a_mesh_that_the_arrays_do_not_divide_over_is_refused_before_anything_is_written(desk):
+    desk = desk(mesh={"data": 1, "tensor": 8})
+    with pytest.raises(InputError, match=r"mesh: encoder\.layers\.attention\..* does not split over tensor=8"):
+        run(desk)
+    assert not desk.folder("nli").exists()
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_its_key(desk, phases):
+    desk = desk(phases=phases("nli", batch_size=18))
+    with pytest.raises(InputError, match=r"phases\.nli\.batch_size.*=18 does not split over 4 data shards"):
+        run(desk)
+    assert not desk.folder("nli").exists()
