@@ -219,7 +219,12 @@ def _trained(texts: Iterable[str], vocab_size: int) -> bytes:
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".tsv") as seeds:
         seeds.writelines(f"{piece}\t{count}\n" for piece, count in _seeds(lines))
         seeds.flush()
-        return _trained_from(lines, seeds.name, vocab_size)
+        content = _trained_from(lines, seeds.name, vocab_size)
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+
+    model = ModelProto.FromString(content)
+    model.trainer_spec.ClearField("seed_sentencepieces_file")  # another name each time
+    return model.SerializeToString(deterministic=True)
 
 
 def _trained_from(lines: list[str], seeds: str, vocab_size: int) -> bytes:
