@@ -316,6 +316,6 @@ def test_importing_the_encoders_imports_neither_transformers_nor_jax():
 
 def test_a_frequent_word_is_one_piece_though_no_other_word_holds_it(tmp_path):
     # sentencepiece's own candidates are what different words share: "the" would be "t" and "he".
-    train_tokenizer(["the cat saw the dog", "the dog saw the cat", "the bird saw"] * 20, 30, tmp_path)
+    train_tokenizer(["the cat saw the dog", "the dog saw the cat", "the bird saw"] * 20, 24, tmp_path)
     pieces = load_tokenizer(tmp_path).backend.encode("the dog", add_special_tokens=False).tokens
     assert pieces == ["▁the", "▁dog"]
