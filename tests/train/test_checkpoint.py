@@ -13,7 +13,6 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from xlmr_flax.errors import InputError, TrainingError
-from xlmr_flax.train import checkpoint
 from xlmr_flax.train.checkpoint import (
     Checkpoints,
     DamagedError,
@@ -225,9 +224,11 @@ def test_running_out_of_memory_is_no_damage(mesh, two, monkeypatch):
     def fail(*args):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(checkpoint, "_trees", fail)
+    checkpoints = Checkpoints(two, keep=2)
+    monkeypatch.setattr(checkpoints.orbax, "load_checkpointables", fail)
     with pytest.raises(MemoryError):
-        restored(two, parts_on(mesh("one")))
+        checkpoints.restore(abstract(parts_on(mesh("one"))))
+    checkpoints.close()
 
 
 def test_another_shape_is_an_error_that_names_the_leaf(mesh, two, tmp_path):

@@ -75,6 +75,8 @@ def test_a_row_cut_in_two_by_a_restart_comes_out_the_same(tmp_path_factory, stop
         carried = json.loads(json.dumps(log.carry()))
         feed(log, range(stop + 1, 12))  # lost
     with open_log(parted, start=stop, carried=carried) as log:
+        assert log.carry() == carried
+        assert carried["tokens"] == 50 * (stop % 4)
         feed(log, range(stop + 1, 12))
         log.finish(11)
     assert losses(parted) == losses(whole)

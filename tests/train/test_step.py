@@ -1,5 +1,8 @@
 """The step: the same numbers on any mesh and in any micro-batches, one program for all phases of a shape."""
 
+import functools
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 from xlmr_flax.config.schema import Optim
 from xlmr_flax.train.step import (
+    State,
     _train_program,
     abstract_params,
     initial_head,
@@ -16,6 +20,7 @@ from xlmr_flax.train.step import (
     make_model,
     make_train_step,
     place_course,
+    train_step,
 )
 
 STEPS = 3
@@ -68,6 +73,25 @@ def test_dropout_is_on_and_follows_the_seed_and_the_step(seed, trainer):
     _, other = part.step(part.start(), part.place(0), other_seed)
     losses = {float(t.total) for t in (noiseless, tally, later, other)}
     assert len(losses) == 4
+
+
+def test_the_gradient_is_that_of_the_mean_over_all_micro_batches(trainer):
+    part = trainer("token", "one", micro_batches=4)  # labels are counted by the token: parts differ in number
+    batch, params = part.place(0), part.start().params
+
+    def mean(params):
+        tallies = [part.model.loss(params, jax.tree.map(lambda x, k=k: x[k], batch), None) for k in range(4)]
+        return sum(tally.total for tally in tallies) / sum(tally.count for tally in tallies)
+
+    quiet = SimpleNamespace(loss=lambda params, batch, noise: part.model.loss(params, batch, None))
+    step = functools.partial(train_step, model=quiet, tx=optax.identity())
+    course = place_course(Optim(peak_lr=1.0, warmup_frac=0.0), part.mesh, seed=0, steps=100)
+    state = State(params, optax.identity().init(params), jnp.int32(0))
+    found, wanted = jax.jit(lambda state: (step(state, batch, course)[0].params, jax.grad(mean)(state.params)))(state)
+    gradients = jax.tree.map(lambda before, after: before - after, params, found)
+    assert farthest(wanted, gradients, at_least=1e-2) < 1e-4
+    counts = (np.asarray(batch.target.label_BL) >= 0).sum((1, 2))
+    assert len(set(counts)) > 1
 
 
 def test_phases_that_differ_in_learning_rate_steps_and_seed_share_one_program(trainer, optim, mesh):
