@@ -17,6 +17,10 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("tests", deadline=None)  # the first example compiles
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_check_prints_one_line_a_file_on_stdout():
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "configs/demo.toml: ok, 9 phases, 10 evaluations",
-        "configs/real_small.toml: ok, 6 phases, 6 evaluations",
+        "configs/real_small.toml: ok, 5 phases, 5 evaluations",
         "configs/xlmr_large/mnli_xnli.toml: ok, 2 phases, 2 evaluations",
     ]
 

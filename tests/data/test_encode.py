@@ -424,7 +424,7 @@ def real_tokenizer(questions, tmp_path_factory):
 
 
 # Of 1,190 a language, with this tokenizer: a token reaches over the answer's end, mostly a bracket with a full stop.
-NOT_EXACT = {"en": 8, "de": 5, "es": 10, "ru": 21, "zh": 2, "hi": 2, "ar": 12, "tr": 3}
+NOT_EXACT = {"en": 9, "de": 5, "es": 11, "ru": 21, "zh": 2, "hi": 3, "ar": 13, "tr": 5}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
