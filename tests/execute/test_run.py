@@ -1,6 +1,7 @@
 """The whole way: two arms, every head, nothing scored twice or left out, and nothing computed again."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -114,8 +115,10 @@ def test_a_finished_phase_keeps_weights_and_no_optimizer(lab):
         assert not (checkpoints / "selected" / "optimizer").exists()
 
 
-def first_and_parent(lab, name):
+def first_and_parent(lab, name, *, keep_head=None):
     node = lab.phase(name)
+    if keep_head is not None:
+        node = dataclasses.replace(node, phase=node.phase.model_copy(update={"keep_head": keep_head}))
     material = phase.prepare(node, lab.context)
     first = phase.first_params(node, lab.context, material.model)
     parent = load_trained(lab.context.folders.of(node.parent), lab.context.folders, lab.context.mesh)
@@ -132,6 +135,7 @@ def test_the_encoder_is_carried_bit_for_bit_and_the_head_is_fresh(lab):
     assert equal(first["encoder"], parent["encoder"])
     assert set(first["head"]) == {"dense", "out"}
     assert set(parent["head"]) == {"pooler", "out"}
+    assert all(np.abs(np.asarray(part["kernel"])).min() > 0 for part in first["head"].values())
     assert "nli: encoder carried from phases/choice-" in lab.said()
     assert "sequence head fresh · dropped: its choice head" in lab.said()
 
@@ -139,6 +143,9 @@ def test_the_encoder_is_carried_bit_for_bit_and_the_head_is_fresh(lab):
 def test_a_head_is_carried_where_that_is_asked_for(lab):
     first, parent = first_and_parent(lab, "probe")
     assert equal(first, parent)
+    other, _ = first_and_parent(lab, "probe", keep_head=False)
+    assert equal(other["encoder"], parent["encoder"])
+    assert not np.isclose(other["head"]["out"]["kernel"], parent["head"]["out"]["kernel"]).any()
     assert "sequence head carried" in lab.said()
 
 
