@@ -29,6 +29,9 @@ Parts = dict[str, Tree]  # encoder, head, and while training optimizer and step
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 
+SLICE_BYTES = 2**20
+
+
 class DamagedError(TrainingError):
     """A checkpoint whose files are not what was saved."""
 
@@ -58,7 +61,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int) -> None:
         self.folder, self.keep = folder / "training", Keep(keep)
-        self.orbax = ocp.training.Checkpointer(self.folder, preservation_policy=self.keep, cleanup_tmp_directories=True)
+        self.orbax = ocp.training.Checkpointer(
+            self.folder, preservation_policy=self.keep, cleanup_tmp_directories=True, context=_saving()
+        )
         self.pending: Any = None
 
     def save(self, step: int, parts: Parts, progress: dict[str, Any]) -> None:
@@ -122,9 +127,18 @@ class Checkpoints:
 
 def save_selected(folder: Path, parts: Parts, metadata: dict[str, Any]) -> None:
     """Keeps what a finished phase hands over, beside the checkpoints of its training."""
-    ocp.save_checkpointables(
-        folder / "selected", _dictionaries(parts), overwrite=True, custom_metadata=_signed(metadata, parts)
-    )
+    with _saving():
+        ocp.save_checkpointables(
+            folder / "selected", _dictionaries(parts), overwrite=True, custom_metadata=_signed(metadata, parts)
+        )
+
+
+def _saving() -> ocp.Context:
+    context = ocp.Context()
+    # Replicas share the writing of an array slice by slice. Of a model of 0.1 million parameters on eight devices that
+    # made 600 slices a save and took 0.25 s longer.
+    context.array.saving.min_slice_bytes_for_replica_parallel = SLICE_BYTES
+    return context
 
 
 def remove_training(folder: Path) -> None:

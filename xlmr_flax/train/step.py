@@ -82,20 +82,36 @@ _gathered.defvjp(_gathered_forward, _gathered_backward)
 
 def initial_params(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
     """Fresh weights, made where they are stored: no device ever holds more than its share."""
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(model, mesh))
-    return jax.jit(model.init_params, out_shardings=places)(key)
+    return _init_program(model, mesh)(key)
 
 
 def initial_head(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
     """The head of `initial_params` alone, where the encoder comes from elsewhere."""
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(model, mesh)["head"])
-    return jax.jit(model.init_head, out_shardings=places)(key)
+    return _head_program(model, mesh)(key)
 
 
 def initial_opt(model: Model, optim: Optim, mesh: Mesh, params: Params) -> Any:
     """The optimizer's state before the first step."""
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, optim, mesh).opt)
-    return jax.jit(make_optimizer(optim).init, out_shardings=places)(params)
+    return _opt_program(model, _program_part(optim), mesh)(params)
+
+
+@functools.lru_cache(maxsize=32)
+def _init_program(model: Model, mesh: Mesh) -> Callable[[jax.Array], Params]:
+    return jax.jit(model.init_params, out_shardings=_places(abstract_params(model, mesh)))
+
+
+@functools.lru_cache(maxsize=32)
+def _head_program(model: Model, mesh: Mesh) -> Callable[[jax.Array], Params]:
+    return jax.jit(model.init_head, out_shardings=_places(abstract_params(model, mesh)["head"]))
+
+
+@functools.lru_cache(maxsize=32)
+def _opt_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[Params], Any]:
+    return jax.jit(make_optimizer(optim).init, out_shardings=_places(abstract_state(model, optim, mesh).opt))
+
+
+def _places(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def abstract_params(model: Model, mesh: Mesh) -> Params:
@@ -137,14 +153,18 @@ def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
 
 def make_train_step(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
     """The jitted step; it takes and gives back the same storage, and the state it was given is gone."""
-    # What the course carries is no part of the program.
-    return _train_program(model, optim.model_copy(update={"peak_lr": 1.0, "warmup_frac": 0.0}), mesh)
+    return _train_program(model, _program_part(optim), mesh)
+
+
+def _program_part(optim: Optim) -> Optim:
+    """Without what the course carries, which is no part of the program."""
+    return optim.model_copy(update={"peak_lr": 1.0, "warmup_frac": 0.0})
 
 
 @functools.lru_cache(maxsize=32)
 def _train_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
     tx = make_optimizer(optim)
-    kept = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, optim, mesh))
+    kept = _places(abstract_state(model, optim, mesh))
     return jax.jit(functools.partial(train_step, model=model, tx=tx), donate_argnums=0, out_shardings=(kept, None))
 
 
