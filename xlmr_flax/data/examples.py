@@ -21,15 +21,14 @@ from xlmr_flax.data.encode import (
 )
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.sources.rows import Row
-from xlmr_flax.tasks.files import paths, rows
-from xlmr_flax.tasks.splits import parse
+from xlmr_flax.tasks.files import all_paths, rows
 from xlmr_flax.tasks.task import Head, Task, identity
 from xlmr_flax.tasks.text import text_parts, text_rows
 
 
 def fingerprints(task: Task, spec: str, lang: str, data: Path) -> dict[str, str]:
     """The sha256 of each file that a split comes from, by its path under the data folder."""
-    return _relative(paths(task, parse(spec).split, lang, data)[1], data)
+    return _relative(all_paths(task, spec, lang, data), data)
 
 
 def text_fingerprints(text: TextFiles, data: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ from xlmr_flax.model.heads import Pooling
 from xlmr_flax.sources.rows import Aligned, Row
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
-from xlmr_flax.tasks.task import Task, gold
+from xlmr_flax.tasks.task import Task, gold, scores
 
 POOLINGS: dict[str, Pooling] = {"mean": "mean", "cls": "first"}
 
@@ -38,23 +38,23 @@ class Subject(NamedTuple):
 def run_evaluation(node: EvalNode, context: Context) -> None:
     """Scores every language that has no score yet; each is written as soon as it is there."""
     folder = context.folders.of(node)
-    scores = read_scores(folder)
-    missing = [lang for lang in node.langs if lang not in scores["langs"]]
+    known = read_scores(folder)
+    missing = [lang for lang in node.langs if lang not in known["langs"]]
     data, declared = context.folders.data_of(node.phase), task(node.task)
     for lang in node.langs:
         if lang not in missing:
-            _check_unchanged(folder, scores["langs"][lang]["sources"], fingerprints(declared, node.split, lang, data))
+            _check_unchanged(folder, known["langs"][lang]["sources"], fingerprints(declared, node.split, lang, data))
     if not missing:
         return
     trained = load_trained(context.folders.of(node.phase), context.folders, context.mesh)
     subject = Subject(trained, declared, node.split, node.evaluation, data)
     for lang in missing:
-        scores["langs"][lang] = score(subject, lang, folder / "predictions", context)
+        known["langs"][lang] = score(subject, lang, folder / "predictions", context)
         write_json(
-            folder / "scores.json", {**scores, "task": node.task, "phase_key": node.phase.key, "split": node.split}
+            folder / "scores.json", {**known, "task": node.task, "phase_key": node.phase.key, "split": node.split}
         )
-        told = " · ".join(f"{name} {100 * value:.1f}" for name, value in scores["langs"][lang]["scores"].items())
-        context.say(f"{node.phase.name} on {node.task} {lang}: {told}  ({scores['langs'][lang]['n_scored']} examples)")
+        told = " · ".join(f"{name} {100 * value:.1f}" for name, value in known["langs"][lang]["scores"].items())
+        context.say(f"{node.phase.name} on {node.task} {lang}: {told}  ({known['langs'][lang]['n_scored']} examples)")
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
@@ -67,12 +67,12 @@ def score(subject: Subject, lang: str, predictions: Path, context: Context) -> d
     """One language: its predictions go to a file, its scores are returned."""
     found = rows(subject.task, subject.split, lang, subject.data)
     if subject.task.head.kind == "embedding":
-        scores, predicted, counts = _retrieve(subject, lang, found, context)
+        scored, predicted, counts = _retrieve(subject, lang, found, context)
     else:
-        scores, predicted, counts = _predict(subject, lang, found, context)
+        scored, predicted, counts = _predict(subject, lang, found, context)
     write_predictions(predictions, subject.task.head.kind, lang, found, predicted)
     return {
-        "scores": scores,
+        "scores": scored,
         "n_scored": len(predicted),
         "n_dataset": len(found),
         "sources": fingerprints(subject.task, subject.split, lang, subject.data),
@@ -102,7 +102,8 @@ def _predict(subject: Subject, lang: str, found: Sequence[Row], context: Context
         mesh=context.mesh,
         batch_size=subject.evaluation.batch_size,
     )
-    return declared.score([gold(declared, row) for row in found], predicted), predicted, examples.encoded.counts
+    scored = scores(declared, [gold(declared, row) for row in found], predicted, lang)
+    return scored, predicted, examples.encoded.counts
 
 
 def _retrieve(
@@ -134,11 +135,11 @@ def _retrieve(
         [gold(subject.task, row) for row in found], [found[number].id for number in best]
     )["accuracy"]
     raw = nearest(english_ND, foreign_ND)
-    scores = {
+    found_scores = {
         "accuracy": scored(raw),
         "accuracy_centred": scored(nearest(centred(english_ND), centred(foreign_ND))),
     }
-    return scores, raw, counts
+    return found_scores, raw, counts
 
 
 def _check_unchanged(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ from xlmr_flax.model.build import Model
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
-from xlmr_flax.tasks.task import Task, gold
+from xlmr_flax.tasks.task import Task, gold, scores
 from xlmr_flax.train.checkpoint import Checkpoints, load_selected, remove_training, save_selected
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, train
@@ -242,7 +242,7 @@ def _selector(declared: Task, material: Material, context: Context) -> Callable[
         assert material.select is not None
         found, examples = material.select
         predicted = predict(material.model, state.params, declared, found, examples, mesh=context.mesh, batch_size=64)
-        return declared.score([gold(declared, row) for row in found], predicted)
+        return scores(declared, [gold(declared, row) for row in found], predicted, declared.train_lang)
 
     return evaluate
 

@@ -12,7 +12,7 @@ from xlmr_flax.graph.line import nearest
 from xlmr_flax.graph.splits import comes_in, overlap, specs
 from xlmr_flax.graph.told import world_problems
 from xlmr_flax.tasks.catalogue import TASKS, task
-from xlmr_flax.tasks.task import Task, identity
+from xlmr_flax.tasks.task import Task, identity, scores
 
 SHORTEST = 8  # tokens: two special ones a text and room for something between them
 MASK_RATE = Phase.model_fields["mask_rate"].default
@@ -155,7 +155,7 @@ def _selection(phase: Phase, declared: Task) -> Iterator[str]:
 def metrics(declared: Task) -> tuple[str, ...]:
     """The names of what a task that trains is scored by."""
     gold, predicted = {"span": (("a",), "a"), "token": (("X",), ("X",))}.get(declared.head.kind, ("a", "a"))
-    return tuple(declared.score([gold], [predicted]))
+    return tuple(scores(declared, [gold], [predicted], declared.train_lang))
 
 
 def _length(experiment: Experiment, key: str, length: int) -> Iterator[str]:

@@ -3,7 +3,7 @@
 `id` is unique in its file. `group` is what a slice of a split never parts: an article, or else the row itself.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Classified(NamedTuple):
@@ -69,4 +69,44 @@ class Text(NamedTuple):
     text: str
 
 
-Row = Classified | Choices | Tagged | Question | Aligned | Text
+class Mined(NamedTuple):
+    """A sentence of one side of a comparable corpus, whose translation is to be mined from the other side.
+
+    `translations` are the ids of the sentences that translate it; None where the file hides them.
+    """
+
+    id: str
+    group: str
+    text: str
+    side: Literal["source", "target"]
+    translations: tuple[str, ...] | None
+
+
+class Matched(NamedTuple):
+    """A query and the document that answers it, to train two vectors to be near; `document_id` names the document."""
+
+    id: str
+    group: str
+    query: str
+    document: str
+    document_id: str
+
+
+class Query(NamedTuple):
+    """A query and the ids of the documents that answer it; None where the file hides them."""
+
+    id: str
+    group: str
+    text: str
+    relevant: tuple[str, ...] | None
+
+
+class Document(NamedTuple):
+    """One of the documents among which queries find theirs."""
+
+    id: str
+    group: str
+    text: str
+
+
+Row = Classified | Choices | Tagged | Question | Aligned | Text | Mined | Matched | Query | Document

@@ -7,7 +7,7 @@ from pathlib import Path
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Choices, Classified, Question, Row, Tagged
 from xlmr_flax.tasks.splits import cut
-from xlmr_flax.tasks.task import Files, Head, Task, declared, placed
+from xlmr_flax.tasks.task import Files, Head, Task, declared, is_crossed, placed, spec_of
 
 
 def paths(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[Path]]:
@@ -16,12 +16,27 @@ def paths(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[Pa
     return files, [path for call in calls for path in call]
 
 
+def all_paths(task: Task, spec: str, lang: str, data: Path) -> list[Path]:
+    """Every file that `rows` reads for the same arguments."""
+    if task.members:
+        every = (all_paths(member, spec_of(task, member, spec), lang, data) for member in task.members)
+        return list(dict.fromkeys(path for some in every for path in some))
+    return paths(task, declared(task, spec, lang).split, lang, data)[1]
+
+
 def rows(task: Task, spec: str, lang: str, data: Path, *, labels: bool = True) -> list[Row]:
     """The rows of a split or of a slice of it, each checked against the task's head.
 
     With `labels` (to train or to score) a row without one is an error; without, rows may have none (to predict).
-    Where several files are read, a row's id and group begin with its file's name.
+    Where several files are read, a row's id and group begin with its file's name; where several tasks are, with the
+    task's.
     """
+    if task.members:
+        return [
+            _prefixed(row, member.name)
+            for member in task.members
+            for row in rows(member, spec_of(task, member, spec), lang, data, labels=labels)
+        ]
     part = declared(task, spec, lang)
     if labels and part.split in task.unlabelled:
         raise InputError(
@@ -31,7 +46,7 @@ def rows(task: Task, spec: str, lang: str, data: Path, *, labels: bool = True) -
     files, calls = _found(task, part.split, lang, data)
     taken: list[Row] = []
     for call in calls:
-        found = files.read(*call)
+        found = files.read(*call, lang=lang) if files.tells_lang else files.read(*call)
         check(task, found, call[0], labels=labels)
         taken += found if len(calls) == 1 else [_prefixed(row, call[0].name) for row in found]
     twice = [name for name, count in Counter(row.id for row in taken).items() if count > 1]
@@ -92,7 +107,10 @@ def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[t
         raise InputError(f"{data}: the data folder does not exist; name it with --data or XLMR_FLAX_DATA")
     tried: list[str] = []
     for files in task.files:
-        patterns = placed(files.splits.get(split, ()), lang)
+        declared_patterns = files.splits.get(split, ())
+        if is_crossed(declared_patterns) != ("-" in lang):
+            continue
+        patterns = placed(declared_patterns, lang)
         matches = [sorted(filter(Path.is_file, data.glob(pattern)), key=_by_name) for pattern in patterns]
         if not any(matches):
             tried += patterns
