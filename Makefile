@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 EVERY_DAY := not parity and not aot and not large and not ray and not browser and not gcs and not long and not bench
 
-.PHONY: .venv demo test parity large long lint
+.PHONY: .venv demo test parity aot large long bench lint
 
 .venv: $(BIN)/xlmr-flax
 
@@ -19,6 +19,11 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/parity.txt
 	touch $@
 
+# and with libtpu, which compiles for TPUs that are not here
+.venv/aot: $(BIN)/xlmr-flax lock/aot.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/aot.txt
+	touch $@
+
 demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
@@ -28,11 +33,18 @@ test: $(BIN)/xlmr-flax
 parity: .venv/parity
 	$(PYTEST) -m parity
 
+aot: .venv/aot
+	$(PYTEST) -m aot -s
+
 large: $(BIN)/xlmr-flax
 	$(PYTEST) -m large -s
 
 long: $(BIN)/xlmr-flax
-	$(PYTEST) -m long -s
+	$(PYTEST) -m "long or bench" -s
+
+# speeds beside those of the libraries that do the same
+bench: $(BIN)/xlmr-flax
+	$(PYTEST) -m bench -s
 
 lint: $(BIN)/xlmr-flax
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -15,7 +16,21 @@ from xlmr_flax.errors import InputError, Interrupted, TrainingError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(sys.executable).with_name("xlmr-flax")
-COMMANDS = ("", "run", "check", "tasks", "eval", "predict", "export", "data", "data miniworld")
+COMMANDS = (
+    "",
+    "run",
+    "check",
+    "tasks",
+    "plan",
+    "eval",
+    "score",
+    "predict",
+    "export",
+    "data",
+    "data check",
+    "data fetch",
+    "data miniworld",
+)
 MOST_SECONDS = 1.0
 
 
@@ -130,13 +145,30 @@ def test_a_world_is_written_and_not_over_another(tmp_path):
 def test_tasks_are_listed_with_the_source_of_their_files():
     done = start("tasks")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "xnli             sequence (3)" in done.stdout
+    assert re.search(r"^xnli +sequence \(3\) +ar bg de", done.stdout, re.MULTILINE)
     assert "rajpurkar.github.io/SQuAD-explorer" in done.stdout
+
+
+def test_folders_of_predictions_are_scored_in_percent_with_four_decimals(tmp_path):
+    for side, text in (("predictions", "1\n0\n1\n"), ("labels", "1\n1\n1\n")):
+        (tmp_path / side / "pawsx").mkdir(parents=True)
+        for lang in ("de", "en", "es", "fr", "ja", "ko", "zh"):
+            (tmp_path / side / "pawsx" / f"test-{lang}.tsv").write_text(text, encoding="utf-8")
+    done = start("score", "predictions", "labels", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split()[:5] == ["pawsx", "accuracy", "66.6667", "de", "66.6667"]
+    found = json.loads(start("score", "predictions", "labels", "--json", cwd=tmp_path).stdout)
+    assert (f"{found['tasks']['pawsx']['score']:.4f}", found["all"]) == ("66.6667", None)
+    odd = start("score", "predictions", "absent", cwd=tmp_path)
+    assert (odd.returncode, odd.stdout) == (2, "")
+    assert odd.stderr == "absent: not a folder; wanted one with TASK/test-LANG files in XTREME's layout\n"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["score", "predictions"], "Missing argument"),
+        (["eval", "some", "--tasks", "xnli", "--langs", "de", "--version", "xtreme"], "both name languages; give one"),
         (["run"], "Missing argument"),
         (["runn", "configs/demo.toml"], "No such command"),
         (["run", "configs/demo.toml", "--sedd", "1"], "No such option"),

@@ -14,7 +14,7 @@ LIGHT = ("errors", "config", "metrics", "sources", "tasks", "graph", "report")
 ROOMS = (*LIGHT, "data", "model", "train", "evaluate", "plan", "execute", "cli")
 HEAVY = (
     "jax", "jaxlib", "flax", "optax", "orbax", "grain", "transformers", "tokenizers", "sentencepiece", "safetensors",
-    "huggingface_hub", "tensorboardX", "torch",
+    "huggingface_hub", "datasets", "tensorflow_datasets", "pyarrow", "pandas", "tensorboardX", "torch",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

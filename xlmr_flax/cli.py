@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlmr_flax.errors import InputError, Interrupted, TrainingError
+from xlmr_flax.errors import InputError, Interrupted, TrainingError, listed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ app = typer.Typer(
     epilog="Results go to standard output, all else to standard error. Exit codes: 0 done; 2 bad input, told in a "
     "sentence; 3 training failed; 75 interrupted and saved, run the same command again; 1 anything unexpected.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Make data files to train and score on.")
+data_app = typer.Typer(no_args_is_help=True, help="Find, fetch, check and make the data files to train and score on.")
 app.add_typer(data_app, name="data")
 
 Runs = Annotated[Path, typer.Option("--runs", envvar="XLMR_FLAX_RUNS", help="Folder that runs are written to.")]
@@ -151,23 +151,132 @@ def tasks() -> None:
         out.print(f"\n{names}: {source}", highlight=False, markup=False)
 
 
-@app.command(name="eval")
-def evaluate(
-    target: Target,
-    tasks: Annotated[str, typer.Option(help="Tasks, such as xnli,tatoeba.")],
-    langs: Annotated[str | None, typer.Option(help="Languages, such as de,sw; all of the task's by default.")] = None,
+@app.command()
+def plan(
+    config: Config,
+    overrides: Overrides = None,
+    topology: Annotated[
+        str, typer.Option(help="The slice: v5e:2x4 and the like, or the cloud's name, such as v5litepod-8 or v4-32.")
+    ] = "v5e:2x4",
+    slices: Annotated[int, typer.Option(help="How many such slices, joined by the data centre's network.")] = 1,
+    phase: Annotated[str | None, typer.Option(help="Only this phase, by its name.", show_default=False)] = None,
+    search: Annotated[bool, typer.Option("--search", help="Find the fastest layout that fits.")] = False,
+    price: Annotated[
+        float | None, typer.Option(help="What a chip costs an hour; the phases' prices follow.", show_default=False)
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,
+    hlo: Annotated[
+        Path | None, typer.Option(help="Folder for the optimised programs as text.", show_default=False)
+    ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
 ) -> None:
-    """Score a trained model on tasks and languages of your choice, with the tasks' files from --data."""
-    from xlmr_flax.execute.target import evaluate_target
-    from xlmr_flax.report.table import print_results
+    """Compile a config's steps for a TPU slice that is not here, and estimate memory, time and cost.
 
-    results = evaluate_target(
-        target, _words(tasks), _words(langs) if langs else None, _folders(runs, data, cache), _stderr()
+    Memory is what the compiler allots; times are estimates by its cycles
+    and the published rates. Where the phases' examples are in the data
+    folder their lengths are used. What was compiled is kept in the cache.
+    """
+    from xlmr_flax.plan.attend import attend, is_attended
+
+    graph, folders, say = _graph(config, overrides), _folders(runs, data, cache), _stderr()
+    if not is_attended():
+        raise typer.Exit(attend(sys.argv[1:], folders.cache))
+    from xlmr_flax.execute.planning import run_plan
+
+    found = run_plan(
+        graph,
+        folders,
+        topology=topology,
+        slices=slices,
+        phase=phase,
+        searching=search,
+        price=price,
+        hlo=hlo,
+        say=lambda text: say.print(text, highlight=False, markup=False, soft_wrap=True),
     )
-    print_results(results, _stdout())
+    if json_:
+        import json
+
+        print(json.dumps(found.as_json(), ensure_ascii=False, indent=1))  # noqa: T201
+        return
+    found.print(_stdout())
+
+
+@app.command(name="eval")
+def evaluate(
+    target: Target,
+    tasks: Annotated[str, typer.Option(help="Tasks, such as xnli,tatoeba.")],
+    langs: Annotated[
+        str | None,
+        typer.Option(help="Languages, such as de,sw; by default those that the run evaluates, or all of the task's."),
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="The languages of xtreme or of xtreme-r, instead of --langs.", show_default=False),
+    ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the predictions, as XTREME's scorer reads them; files without labels are predicted too.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Runs = RUNS,
+    data: Data = DATA,
+    cache: Cache = CACHE,
+) -> None:
+    """Score a trained model on tasks and languages of your choice, with the tasks' files from --data.
+
+    Of a run's phases each task takes the one that the run evaluates on it,
+    or else the one that trained it.
+    """
+    if langs and version:
+        raise InputError("--langs and --version both name languages; give one of them")
+    from xlmr_flax.execute.target import evaluate_target
+    from xlmr_flax.report.table import print_results, print_unscored
+
+    asked, folders = _words(langs) if langs else None, _folders(runs, data, cache)
+    results = evaluate_target(target, _words(tasks), asked, folders, _stderr(), submission, version)
+    out = _stdout()
+    if results["rows"]:
+        print_results(results, out)
+    print_unscored(results["unscored"], out)
+
+
+@app.command(name="score")
+def score_predictions(
+    predictions: Annotated[
+        Path, typer.Argument(help="A folder with TASK/test-LANG.tsv, .json or .jsonl.", show_default=False)
+    ],
+    labels: Annotated[
+        Path, typer.Argument(help="A folder of the same layout with the right labels.", show_default=False)
+    ],
+    version: Annotated[str, typer.Option(help="Whose tasks, languages and averages: xtreme or xtreme-r.")] = "xtreme",
+    sane: Annotated[
+        bool,
+        typer.Option(
+            "--sane",
+            help="Also score XQuAD's and TyDiQA's answers with a normaliser that knows other languages than English.",
+        ),
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,
+) -> None:
+    """Score folders of predictions in XTREME's layout as its own scorer does, in percent.
+
+    Whatever tasks both folders have are scored. A language without a file
+    is named, and its task is then without an average.
+    """
+    import json
+
+    from xlmr_flax.report.score import print_scores, score_folders
+
+    found = score_folders(predictions, labels, version=version, sane=sane)
+    if json_:
+        print(json.dumps(found, ensure_ascii=False, indent=1))  # noqa: T201
+    else:
+        print_scores(found, _stdout())
 
 
 @app.command()
@@ -209,6 +318,80 @@ def export(
     from xlmr_flax.execute.target import export_target
 
     print(export_target(target, folder, phase, _folders(runs, data, cache), _stderr()))  # noqa: T201
+
+
+@data_app.command(name="check")
+def check_data(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="TASK", help="Tasks; all by default.", show_default=False)
+    ] = None,
+    langs: Annotated[str | None, typer.Option(help="Languages, such as de,sw; all by default.")] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Take files that have changed as they are now, and record them so.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,
+    data: Data = DATA,
+) -> None:
+    """List what is in the data folder: for each task its files, rows and labels, or where to get what is missing.
+
+    Checksums and counts are recorded in records.json there, and compared
+    the next time; files that have not changed are not read again.
+    """
+    import json
+
+    from xlmr_flax.report.inventory import as_json, print_inventories
+    from xlmr_flax.tasks.catalogue import TASKS, task
+    from xlmr_flax.tasks.inventory import Records, inventories
+
+    records = Records(data.resolve(), renew=renew)
+    found = inventories([task(name) for name in names or TASKS], records, langs=_words(langs) if langs else None)
+    if not records.write():
+        _stderr().print(f"{records.path} cannot be written, so nothing is recorded", highlight=False, soft_wrap=True)
+    if json_:
+        print(json.dumps(as_json(found), ensure_ascii=False, indent=1))  # noqa: T201
+    else:
+        print_inventories(found, _stdout())
+    if wrong := [one.task for one in found if one.state == "wrong"]:
+        raise InputError(f"{', '.join(wrong)}: files are wrong, see above")
+
+
+@data_app.command(name="fetch")
+def fetch_data(
+    names: Annotated[list[str], typer.Argument(metavar="TASK", help="Tasks, such as xnli.", show_default=False)],
+    langs: Annotated[
+        str | None, typer.Option(help="Languages, such as de,sw, beside the training language; all by default.")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A folder of hub data sets, NAMESPACE/NAME in it, instead of the hub.", show_default=False
+        ),
+    ] = None,
+    data: Data = DATA,
+) -> None:
+    """Fetch tasks' files from the Hugging Face Hub into the data folder, and count what came.
+
+    What is there already is not fetched again, so the same command goes on
+    after an interruption. HF_HUB_OFFLINE=1 takes files from the hub's cache.
+    """
+    import functools
+
+    from xlmr_flax.report.inventory import print_inventories
+    from xlmr_flax.tasks.catalogue import task
+    from xlmr_flax.tasks.fetch import fetch
+    from xlmr_flax.tasks.inventory import Records, inventories
+
+    data.mkdir(parents=True, exist_ok=True)
+    records, console = Records(data.resolve()), _stderr()
+    asked, wanted = [task(name) for name in names], _words(langs) if langs else None
+    say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    problems = fetch(asked, records, langs=wanted, source=source, say=say)
+    found = inventories(asked, records, langs=wanted)
+    if not records.write():
+        problems.append(f"{records.path} cannot be written, so nothing is recorded")
+    print_inventories(found, _stdout())
+    if problems := [*problems, *(text for one in found for text in one.problems)]:
+        raise listed(list(dict.fromkeys(problems)))
 
 
 @data_app.command()

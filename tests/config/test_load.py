@@ -42,7 +42,7 @@ def test_a_misspelt_key_is_told_with_its_place_and_its_likeliest_meaning(config)
         ("phases.target.tasks=pawsx", r"phases\.target\.tasks='pawsx': input should be a valid array"),
         ("phases.target.tasks=[]", r"phases\.target\.tasks=\[\]: tuple should have at least 1 item"),
         ("phases.target.keep_head=1", r"phases\.target\.keep_head=1: input should be a valid boolean"),
-        ("model.preset=huge", r"model\.preset='huge': input should be 'tiny', 'mini', 'base' or 'large'"),
+        ("model.preset=huge", r"model\.preset='huge': input should be 'tiny', 'mini', 'base', 'large', 'xl' or 'xxl'"),
         ("name=a b", r"name='a b': string should match pattern"),
         ("evaluations.0.langs=[]", r"evaluations\.0\.langs=\[\]: tuple should have at least 1 item"),
         ("world.languages=['de']", r"world=.*: languages: 'de' is no invented language"),
@@ -77,7 +77,7 @@ def test_every_problem_is_told_at_once(config):
 
 def test_a_recipe_that_does_not_exist_is_told_with_the_other_problems(config):
     found = refused(config(RECIPE), "recipe=xtrem", "seed=x")
-    assert "recipe='xtrem': no such recipe; did you mean 'xtreme'?; there are: jiant, xtreme" in found
+    assert "recipe='xtrem': no such recipe; did you mean 'xtreme'?; there are: jiant, paper, xtreme" in found
     assert "seed='x'" in found
     assert "length: missing" not in found  # the right recipe would have it
 

@@ -167,6 +167,42 @@ def test_an_option_that_fills_the_unit_leaves_no_prompt_and_a_longer_one_is_refu
         encode_choice(rows, tokenizer, tokens + 3)
 
 
+def test_the_question_and_the_options_survive_and_only_what_stands_before_them_is_cut(tokenizer, texts):
+    context, question = texts[0], "why did the fox jump?"
+    row = Choices("1", "", context, ("the dog", "fox"), 0, question)
+    asked, *options = tokenizer.ids([question, *row.options])
+    for length in range(len(asked) + max(map(len, options)) + 4, 60):
+        encoded = encode_choice([row], tokenizer, length)
+        for unit, option in zip(units(encoded), options, strict=True):
+            end = [*asked, tokenizer.eos, tokenizer.eos, *option, tokenizer.eos]
+            kept = unit[1 : -len(end)]
+            assert unit[-len(end) :] == end
+            assert kept == tokenizer.ids([context])[0][: len(kept)].tolist()
+            assert len(unit) == length or len(kept) == len(tokenizer.ids([context])[0])
+        lost = 2 * len(tokenizer.ids([context])[0]) + 2 * len(asked) + sum(map(len, options)) + 8
+        assert encoded.counts["prompt_tokens_cut"] == lost - encoded.counts["tokens"]
+        assert encoded.counts["questions_truncated"] == 0
+
+
+def test_a_prompt_and_its_question_are_as_one_text(tokenizer, theirs, texts):
+    rows = [Choices(str(n), "", text, ("a", "b"), 0, "Why did she?") for n, text in enumerate(texts[:12])]
+    whole = encode_choice(rows, tokenizer, 256)
+    one = [row._replace(prompt=f"{row.prompt} {row.question}", question="") for row in rows]
+    assert units(whole) == units(encode_choice(one, tokenizer, 256))
+    assert whole.counts["truncated"] == whole.counts["prompt_tokens_cut"] == 0
+
+
+def test_a_question_is_cut_only_where_nothing_is_left_before_it_and_that_is_counted(tokenizer):
+    row = Choices("r4", "", "the dog", ("fox", "lazy fox"), 0, "why " * 20)
+    asked, *options = tokenizer.ids([row.question, *row.options])
+    encoded = encode_choice([row], tokenizer, 24)
+    for unit, option in zip(units(encoded), options, strict=True):
+        rest = [tokenizer.eos, tokenizer.eos, *option, tokenizer.eos]
+        assert unit == [tokenizer.bos, *asked[: 24 - 1 - len(rest)], *rest]
+    assert (encoded.counts["truncated"], encoded.counts["questions_truncated"]) == (2, 2)
+    assert encoded.counts["prompt_tokens_cut"] == 2 * len(tokenizer.ids(["the dog"])[0])
+
+
 def test_rows_with_other_numbers_of_options_and_labels_beyond_them_are_refused(tokenizer):
     rows = [Choices("1", "", "x", ("a", "b"), 0), Choices("2", "", "x", ("a", "b", "c"), 0)]
     with pytest.raises(
@@ -246,6 +282,36 @@ def test_an_answer_comes_back_exactly_or_is_counted(tokenizer, data, context, qu
     first, last = encoded.label[0]
     text = context[encoded.where[first, 0] : encoded.where[last, 1]] if first else ""
     assert (text.strip() == context[start:end].strip()) == (encoded.counts["answers_not_exact"] == 0)
+
+
+ODD_WORDS = (
+    "ＡＢＣ１２",
+    "e\u0301te\u0301",
+    "do\u200bg",
+    "\u0001ＡＢ",
+    "ﾊﾟｶﾞ",
+    "नमस्ते",
+    "a\u00adb",
+    "ﬁsh",
+    "dog",
+    "क़\u200dलम",
+    "½㎏",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(words=st.lists(st.sampled_from(ODD_WORDS), min_size=1, max_size=8), data=st.data())
+def test_any_run_of_full_width_combining_and_zero_width_words_comes_back_as_an_answer(tokenizer, words, data):
+    first = data.draw(st.integers(0, len(words) - 1))
+    last = data.draw(st.integers(first, len(words) - 1))
+    space = data.draw(st.sampled_from([" ", "　", "\u00a0", " \u200b"]))
+    answer, before = space.join(words[first : last + 1]), "".join(f"{word}{space}" for word in words[:first])
+    row = Question("1", "", space.join(words), "?", (Answer(answer, len(before)),))
+    encoded = encode_span([row], tokenizer, 512)
+    (begin, end) = encoded.label[0]
+    found = row.context[encoded.where[begin, 0] : encoded.where[end, 1]]
+    # A control character before a word has no sub-word, and may come along or not.
+    assert found.strip("\u0001\u200b ") == answer.strip("\u0001\u200b ")
 
 
 @settings(max_examples=300, deadline=None)

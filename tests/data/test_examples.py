@@ -1,6 +1,7 @@
 """From files to encoded examples: each file is read once, and again when it or what reads it has changed."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -10,10 +11,12 @@ from xlmr_flax.config.schema import TextFiles
 from xlmr_flax.data import examples as module
 from xlmr_flax.data.batches import Examples
 from xlmr_flax.data.encode import Encoded
+from xlmr_flax.data.encoded import together
 from xlmr_flax.data.examples import (
     encode,
     fingerprints,
     load_examples,
+    load_languages,
     load_sentences,
     load_text,
     text_fingerprints,
@@ -37,6 +40,50 @@ def folders(tmp_path):
     return {"data": data, "cache": tmp_path / "cache"}
 
 
+def test_several_languages_are_one_after_the_other_and_kept_whole(folders, tokenizer, monkeypatch):
+    (folders["data"] / "xnli" / "dev-de.tsv").write_text("ein Fuchs\tder Hund\tneutral\n")
+    how = {"tokenizer": tokenizer, "length": 16, **folders}
+    parts = [load_examples(task("xnli"), "dev", lang, **how).encoded for lang in ("de", "en")]
+    found = load_languages(task("xnli"), "dev", ("de", "en"), **how)
+    assert (found.items, found.kind, found.length, found.units_per_item) == (4, "sequence", 16, 1)
+    assert found.encoded.example.tolist() == [0, 1, 2, 3]
+    assert found.encoded.label.tolist() == [1, 1, 0, 2]
+    units = [list(found.encoded.ids[a:b]) for a, b in itertools.pairwise(found.encoded.start)]
+    assert units == [list(part.ids[a:b]) for part in parts for a, b in itertools.pairwise(part.start)]
+    assert found.encoded.counts["rows"] == 4
+    assert found.encoded.counts["tokens"] == len(found.encoded.ids)
+    for name in ("found", "encode", "together"):
+        monkeypatch.setattr(module, name, refuse)
+    again = load_languages(task("xnli"), "dev", ("de", "en"), **how)
+    np.testing.assert_array_equal(again.encoded.ids, found.encoded.ids)
+    with pytest.raises(AssertionError, match="again"):
+        load_languages(task("xnli"), "dev", ("en", "de"), **how)
+
+
+@pytest.mark.parametrize("kind", ["sequence", "choice", "token", "span"])
+def test_parts_together_are_as_if_all_rows_stood_in_one_file(kind, tokenizer):
+    head, make = ROWS[kind]
+    rows = [make(str(number)) for number in range(6)]
+    whole = encode(head, rows, tokenizer, 16)
+    found = together([encode(head, rows[start:stop], tokenizer, 16) for start, stop in ((0, 1), (1, 4), (4, 6))])
+    for name in set(Encoded._fields) - {"counts"}:
+        np.testing.assert_array_equal(np.asarray(getattr(found, name)), np.asarray(getattr(whole, name)), err_msg=name)
+    assert found.counts == whole.counts
+
+
+def test_rows_that_were_left_out_are_counted_in_the_cache(folders, tokenizer):
+    path = folders["data"] / "snli" / "snli_1.0_dev.jsonl"
+    path.parent.mkdir()
+    row = {"sentence1": "the fox", "sentence2": "the dog"}
+    path.write_text("".join(json.dumps({**row, "gold_label": label}) + "\n" for label in ("neutral", "-", "neutral")))
+    for _ in range(2):
+        found = load_examples(task("snli"), "dev", "en", tokenizer=tokenizer, length=16, **folders)
+        counts = found.encoded.counts
+        assert (found.items, counts["excluded"], counts["excluded: the annotators agree on no label"]) == (2, 1, 1)
+    text = load_text(TextFiles(tasks=("snli",)), tokenizer=tokenizer, length=16, mask_rate=0.3, **folders)
+    assert (text.items, text.encoded.counts["excluded"]) == (2, 1)
+
+
 def refuse(*args, **kwargs):
     raise AssertionError("read or encoded again")
 
@@ -45,7 +92,7 @@ def test_rows_are_encoded_once_and_then_read_from_the_cache(folders, tokenizer, 
     first = load_examples(task("xnli"), "dev", "en", tokenizer=tokenizer, length=16, **folders)
     assert (first.items, first.kind, first.length, first.pad, first.units_per_item) == (3, "sequence", 16, 1, 1)
     assert first.encoded.label.tolist() == [1, 0, 2]
-    for name in ("rows", "encode"):
+    for name in ("found", "encode"):
         monkeypatch.setattr(module, name, refuse)
     again = load_examples(task("xnli"), "dev", "en", tokenizer=tokenizer, length=16, **folders)
     np.testing.assert_array_equal(again.encoded.ids, first.encoded.ids)
@@ -71,7 +118,7 @@ def test_a_changed_file_is_encoded_again(folders, tokenizer):
 
 def test_another_tokenizer_is_another_entry(folders, tokenizer, monkeypatch):
     load_examples(task("xnli"), "dev", "en", tokenizer=tokenizer, length=16, **folders)
-    monkeypatch.setattr(module, "rows", refuse)
+    monkeypatch.setattr(module, "found", refuse)
     other = dataclasses.replace(tokenizer, fingerprint="another")
     with pytest.raises(AssertionError, match="again"):
         load_examples(task("xnli"), "dev", "en", tokenizer=other, length=16, **folders)
@@ -86,7 +133,7 @@ def test_text_is_masked_but_never_its_special_tokens(folders, tokenizer, monkeyp
     assert found.masking.mask_id == tokenizer.mask
     assert set(found.masking.words) == set(range(tokenizer.vocab_size)) - specials
     assert set(text_fingerprints(text, folders["data"])) == {"text/a.txt", "text/b.txt"}
-    monkeypatch.setattr(module, "text_rows", refuse)
+    monkeypatch.setattr(module, "text_found", refuse)
     # The rate is no part of what is cached: it hides other tokens of the same ids.
     again = load_text(text, tokenizer=tokenizer, length=16, mask_rate=0.5, **folders)
     np.testing.assert_array_equal(again.encoded.ids, found.encoded.ids)

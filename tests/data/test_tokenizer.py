@@ -192,6 +192,18 @@ def test_a_lone_word_mark_lies_without_length_before_its_word_where_the_librarys
     assert tokenizer.encode([""])[0].spans.shape == (0, 2)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["ＡＢＣ dog", "dog　ＡＢ", "e\u0301te\u0301 dog", "do\u200bg fox", "fox\u200d dog", "\ufeffdo\u00adg"],
+    ids=["full-width", "full-width space", "combining", "zero-width space", "joiner", "byte order mark"],
+)
+def test_the_librarys_own_offsets_overlap_where_ours_do_not(tokenizer, text):
+    own = np.array(tokenizer.backend.encode(text, add_special_tokens=False).offsets)
+    ours = tokenizer.encode([text])[0].spans
+    assert (own[1:, 0] < own[:-1, 1]).any()
+    assert (ours[1:, 0] >= ours[:-1, 1]).all()
+
+
 CHARACTERS = st.one_of(
     st.characters(exclude_categories=["Cs"]),
     st.sampled_from("abc ABC  ＡＢ１，。（　ﾊﾟｶﾞ½㎏…ﬁ\u0301\u0308\u093c\u200b\u200d\ufeff\u00ad▁का한ᄒ\t\n"),

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from xlmr_flax.data.encode import Encoded, encode_span
 from xlmr_flax.data.tokenizer import load_tokenizer, train_tokenizer
-from xlmr_flax.evaluate.spans import best_answers
+from xlmr_flax.evaluate.spans import best_answers, guesses
+from xlmr_flax.metrics.squad_v2 import Guess
 from xlmr_flax.sources.rows import Answer, Question
 
 CONTEXTS = [
@@ -17,7 +18,7 @@ CONTEXTS = [
 
 
 def question(context):
-    return Question("1", "", context, "?", ())
+    return Question("1", "", context, "?", None)
 
 
 def encoded_words(rows, windows):
@@ -79,6 +80,58 @@ def test_both_ends_are_among_the_best_of_their_kind_unless_those_make_no_answer(
     # Both best starts come after both best ends.
     start, end = logits(ONE, {(0, 6): 9, (0, 7): 8, (0, 1): 2}), logits(ONE, {(0, 0): 9, (0, 1): 8})
     assert best_answers(ROWS, ONE, start, end, n_best=2) == ["b"]
+
+
+def test_null_is_measured_at_the_first_token_against_the_best_answer():
+    start, end = logits(ONE, {(0, 2): 5}), logits(ONE, {(0, 4): 3})
+    start[0][0], end[0][0] = 6, 1.5
+    # Nothing else is null: not the question's tokens, not the separator.
+    start[0][[1, 2, 3, -1]] = end[0][[1, 2, 3, -1]] = 100
+    assert guesses(ROWS, ONE, start, end) == [Guess("c d e", -0.5)]
+
+
+def test_null_is_that_of_the_window_in_which_it_is_least_probable():
+    encoded = encoded_words(ROWS, [(0, 0, 5), (0, 3, 8)])
+    start, end = logits(encoded, {(0, 1): 4}), logits(encoded, {(0, 1): 4})
+    start[0][0], end[0][0], start[1][0], end[1][0] = 9, 9, 2, -3
+    assert guesses(ROWS, encoded, start, end) == [Guess("b", -9.0)]
+
+
+def test_each_question_has_its_own_null():
+    rows = [question("a b"), question("c d")]
+    encoded = encoded_words(rows, [(0, 0, 2), (1, 0, 2), (1, 1, 2)])
+    start, end = logits(encoded, {(0, 0): 1, (1, 1): 1}), logits(encoded, {(0, 0): 1, (1, 1): 1})
+    start[0][0], start[1][0], start[2][0] = 3, 5, 4
+    assert guesses(rows, encoded, start, end) == [Guess("a", 1.0), Guess("d", 2.0)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_guesses_are_the_best_answers_and_what_transformers_calls_the_score_difference(seed):
+    random = np.random.default_rng(seed)
+    rows = [question(" ".join(f"{row}w{word}" for word in range(random.integers(1, 9)))) for row in range(3)]
+    windows = [(row, first, first + 4) for row in range(3) for first in range(0, rows[row].context.count(" ") + 1, 2)]
+    encoded = encoded_words(rows, windows)
+    start, end = ([random.normal(size=length) for length in np.diff(encoded.start)] for _ in range(2))
+    found = guesses(rows, encoded, start, end)
+    assert [guess.text for guess in found] == best_answers(rows, encoded, start, end)
+    for row, guess in enumerate(found):
+        units = np.flatnonzero(encoded.example == row)
+        highest = max(
+            start[unit][a] + end[unit][b]
+            for unit in units
+            for a in range(len(start[unit]))
+            for b in range(a, len(start[unit]))
+            if min(encoded.where[encoded.start[unit] + place, 0] for place in (a, b)) >= 0
+        )
+        null = min(start[unit][0] + end[unit][0] for unit in units)
+        assert guess.null_score == pytest.approx(null - highest)
+
+
+def test_a_context_without_words_prefers_neither():
+    rows = [question("")]
+    encoded = encoded_words(rows, [(0, 0, 0)])
+    assert guesses(rows, encoded, logits(encoded, {}), logits(encoded, {})) == [Guess("", 0.0)]
 
 
 def brute(rows, encoded, start, end, max_answer_tokens, n_best):

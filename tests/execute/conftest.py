@@ -43,7 +43,7 @@ EXPERIMENT = {
         phase("spans", "xquad", parent="choice", length=64),
     ],
     "evaluations": [
-        {"phase": "choice", "tasks": ["tatoeba"], "layer": 1},
+        {"phase": "choice", "tasks": ["tatoeba"], "layers": [1]},
         {"phase": "choice", "tasks": ["cosmosqa"], "langs": ["en"]},
         {"phase": "nli", "tasks": ["xnli"]},
         {"phase": "tags", "tasks": ["udpos"]},

@@ -229,7 +229,7 @@ CASES = {
     "a missing file": (
         without("data/xnli/train-en.tsv"),
         [],
-        r"xnli: no train files in en: looked for xnli/train-en\.tsv in .*data\. scripts/download_data",
+        r"xnli: no train files in en: looked for xnli/train-en\.tsv and .* \(or .*xlmr-flax data fetch xnli\)",
     ),
     "a missing file of an evaluation": (without("data/xnli/test-de.tsv"), [], r"xnli: no test files in de"),
     "a missing selection file": (
@@ -328,8 +328,8 @@ CASES = {
     ),
     "a layer that weights do not have": (
         nothing,
-        ["evaluations=[{phase='target', tasks=['tatoeba'], langs=['de'], layer=9}]"],
-        r"evaluations\.0\.layer=9: the model has hidden states 0 … 2",
+        ["evaluations=[{phase='target', tasks=['tatoeba'], langs=['de'], layers=[1, 9]}]"],
+        r"evaluations\.0\.layers=\[9\]: the model has hidden states 0 … 2",
     ),
     "a batch that does not divide": (
         nothing,

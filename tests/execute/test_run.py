@@ -98,7 +98,7 @@ def test_a_finished_run_is_read_and_not_computed(lab, results, monkeypatch):
 
     for module, name in (
         (phase, "prepare"), (phase, "Checkpoints"), (phase, "train"),
-        (evaluation, "load_trained"), (evaluation, "rows"),
+        (evaluation, "load_trained"), (evaluation, "found_in"),
         (local, "write_world"), (local, "train_tokenizer"), (evaluation, "write_json"), (phase, "write_json"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
@@ -188,22 +188,6 @@ def test_a_language_that_is_asked_for_later_is_added_and_the_others_stay(lab, mo
     run_nodes(lab.graph, lab.context)
     assert scored == ["x1"]
     assert json.loads(path.read_text())["langs"] == scores["langs"]
-
-
-def test_pooling_means_what_it_says(lab, tmp_path):
-    """A model of the same weights, asked for <s> and for the mean, gives other vectors."""
-    node = next(node for node in lab.graph.nodes if isinstance(node, EvalNode) and node.task == "tatoeba")
-    asked = []
-    trained = load_trained(lab.context.folders.of(node.phase), lab.context.folders, lab.context.mesh)
-    for pooling in ("mean", "cls"):
-        settings = node.evaluation.model_copy(update={"pooling": pooling})
-        data = lab.context.folders.data_of(node.phase)
-        subject = evaluation.Subject(trained, evaluation.task("tatoeba"), "test", settings, data)
-        with pytest.MonkeyPatch.context() as patch:
-            embed = evaluation.embed
-            patch.setattr(evaluation, "embed", lambda *a, **k: asked.append(embed(*a, **k)) or asked[-1])  # noqa: B023
-            evaluation.score(subject, "x1", tmp_path, lab.context)
-    assert not np.allclose(asked[0], asked[2])
 
 
 KILLED = """

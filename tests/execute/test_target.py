@@ -50,7 +50,7 @@ def finish(run_folder, *names):
     for name in names:
         folder = run_folder.parent / name
         folder.mkdir(parents=True)
-        node_task = {"middle": "xnli", "tags": "udpos", "extra": "pawsx"}[folder.name.split("-")[0]]
+        node_task = {"middle": "xnli", "later": "xnli", "tags": "udpos", "extra": "pawsx"}[folder.name.split("-")[0]]
         (folder / "config.json").write_text(json.dumps({"task": node_task}), encoding="utf-8")
         (folder / "DONE").write_text("{}", encoding="utf-8")
 
@@ -84,6 +84,39 @@ def test_a_task_means_the_finished_phase_that_trained_it_or_has_its_head(graph, 
     assert chosen(run_folder, wanted="tatoeba") == names["whole", "middle"]
     with pytest.raises(InputError, match=r"no phase of this run has the head that udpos needs; it trained xnli, pawsx"):
         chosen(run_folder, wanted="udpos")
+
+
+def test_a_task_without_a_phase_takes_one_that_trained_on_its_rows(tmp_path):
+    assert target._by_fit(tmp_path, {}, task("xquad")) == []
+    trained = {tmp_path / name: task(name) for name in ("tydiqa", "udpos", "squad", "xquad")}
+    names = [path.name for path in target._by_fit(tmp_path, trained, task("mlqa"))]
+    assert names == ["squad", "xquad", "tydiqa"]
+    assert [path.name for path in target._by_fit(tmp_path, trained, task("xquad"))] == ["xquad", "squad", "tydiqa"]
+
+
+def test_a_task_takes_the_phase_on_which_the_run_evaluates_it(tmp_path):
+    tree = TREE | {
+        "phases": [*TREE["phases"], TREE["phases"][0] | {"name": "later", "parent": "extra"}],
+        "evaluations": [
+            {"phase": "later", "tasks": ["xnli"], "langs": ["de"], "length": 24},
+            {"phase": "extra", "tasks": ["tatoeba"], "layers": [2]},
+        ],
+        "arms": [{"name": "whole"}],
+    }
+    graph = build(Experiment.model_validate_json(json.dumps(tree)))
+    run_folder = experiment_folder(graph, tmp_path)
+    write_results(collect(graph, tmp_path), graph, run_folder)
+    by_name = {node.name: folder_name(node) for node in graph.nodes if node.kind == "phase"}
+    finish(run_folder, *by_name.values())
+    assert chosen(run_folder, wanted="xnli") == by_name["later"]
+    assert chosen(run_folder, wanted="mnli") == by_name["middle"]
+    assert chosen(run_folder, wanted="tatoeba") == by_name["extra"]
+    request = target._request(str(run_folder), task("xnli"), None, None)
+    assert (request.langs, request.evaluation.length) == (("de",), 24)
+    assert target._request(str(run_folder), task("xnli"), ["sw"], None).langs == ("sw",)
+    assert target._request(str(run_folder), task("xnli"), None, "xtreme").langs == task("xnli").langs
+    assert target._request(str(run_folder), task("mnli"), None, "xtreme").langs == ("en",)
+    assert target._request(str(tmp_path), task("xnli"), None, None).evaluation.length is None
 
 
 def test_a_run_in_which_nothing_is_finished_is_told(run_folder):

@@ -80,7 +80,7 @@ def test_an_evaluation_that_falls_back_to_a_phase_adds_its_languages_there(exper
 
 
 def test_layers_make_nodes_of_their_own_for_retrieval_only(experiment):
-    rows = [{"phase": "middle", "tasks": ["xnli", "tatoeba"], "layer": layer} for layer in (1, 2)]
+    rows = [{"phase": "middle", "tasks": ["xnli", "tatoeba"], "layers": [layer]} for layer in (1, 2)]
     graph = build(
         experiment("splits=[{task='xnli', test='dev[50%:]', select='dev[:50%]'}]", more={"evaluations": rows})
     )

@@ -110,9 +110,21 @@ CASES = [
     ),
     # evaluations
     (["evaluations.0.length=300"], {}, r"evaluations\.0\.length=300: the model has positions for at most 128 tokens"),
-    (["evaluations.1.layer=3"], {}, r"evaluations\.1\.layer=3: the model has hidden states 0 … 2"),
-    (["evaluations.0.layer=1"], {}, r"evaluations\.0\.layer: only retrieval reads it, and none of udpos is retrieval"),
-    (["evaluations.0.pooling=cls"], {}, r"evaluations\.0\.pooling: only retrieval reads it"),
+    (["evaluations.1.layers=[2, 3, 4]"], {}, r"evaluations\.1\.layers=\[3, 4\]: the model has hidden states 0 … 2"),
+    (["evaluations.1.layers=[1, 1]"], {}, r"evaluations\.1\.layers: '1' stands there 2 times; names must differ"),
+    (["evaluations.1.poolings=['cls', 'cls']"], {}, r"evaluations\.1\.poolings: 'cls' stands there 2 times"),
+    (["evaluations.0.layers=[1]"], {}, r"evaluations\.0\.layers: only retrieval reads it, and none of udpos is retr"),
+    (["evaluations.0.poolings=['cls']"], {}, r"evaluations\.0\.poolings: only retrieval reads it"),
+    (
+        ["evaluations.1.tasks=['bucc2018']", "splits=[{task='bucc2018', test='dev'}]"],
+        {},
+        r"evaluations\.1\.tasks: bucc2018 would be scored on dev, which overlaps dev, where its threshold is found",
+    ),
+    (
+        ["evaluations.1.tasks=['bucc2018']", "splits=[{task='bucc2018', test='test[:50%]'}]"],
+        {},
+        r"evaluations\.1\.tasks: bucc2018 cannot be scored on a slice such as test\[:50%\]: its sentences belong tog",
+    ),
     (
         ["evaluations.0.tasks=['pawsx']"],
         {},
@@ -147,8 +159,28 @@ CASES = [
         {},
         r"evaluations\.0\.langs: xquad train comes in en only, not in de",
     ),
+    # languages of training
+    (["phases.middle.langs=['de', 'de']"], {}, r"phases\.middle\.langs: 'de' stands there 2 times"),
+    (["phases.middle.langs=['dee']"], {}, r"phases\.middle\.langs: xnli has no language 'dee'; did you mean 'de'\?"),
+    (["phases.pretrain.langs=['de']"], {}, r"phases\.pretrain\.langs: masked LM reads the languages that its text has"),
+    (
+        ["phases.tags.tasks=['xquad']", "phases.tags.langs=['de']", "evaluations=[]"],
+        {},
+        r"phases\.tags\.langs: xquad train\[:95%\] comes in en only, not in de",
+    ),
+    (
+        ["phases.middle.selection.langs=['dee']"],
+        {},
+        r"phases\.middle\.selection\.langs: xnli has no language 'dee'; did you mean 'de'\?",
+    ),
+    (["phases.middle.langs=['de']"], WORLD, r"phases\.middle\.langs: xnli has no language 'de'; it has: en, x1, x2"),
+    (
+        ["evaluations.0.langs=['de-en']"],
+        {},
+        r"evaluations\.0\.langs: udpos test has no pairs such as de-en",
+    ),
     # worlds
-    (["phases.middle.tasks=['mnli']"], WORLD, r"phases\.middle: a generated world does not tell mnli; it tells xnli, "),
+    (["phases.middle.tasks=['mnli']"], WORLD, r"world\.mnli\.train=0: phases\.middle reads train of mnli; ask for"),
     (["world.nli.train=0"], WORLD, r"world\.nli\.train=0: phases\.middle reads train of xnli; ask for at least one"),
     (["world.nli.dev=0"], WORLD, r"world\.nli\.dev=0: phases\.middle reads dev of xnli"),
     (["world.tagging={train=5, dev=5, test=0}"], WORLD, r"world\.tagging\.test=0: evaluations\.0 reads test of udpos"),
@@ -209,6 +241,13 @@ def test_what_is_right_has_no_problem(experiment, more):
 @pytest.mark.parametrize("name", [name for name, one in TASKS.items() if one.head.kind not in ("mlm", "embedding")])
 def test_the_headline_metric_is_among_the_metrics(name):
     assert TASKS[name].metric in check.metrics(TASKS[name])
+
+
+def test_a_choice_keeps_the_head_of_a_choice_among_more(experiment):
+    social = ["phases.middle.tasks=['socialiqa']", "phases.tags.tasks=['copa']", "phases.tags.keep_head=true"]
+    assert check.problems(experiment(*social, more={"evaluations": []})) == []
+    found = check.problems(experiment(*social[1:], more={"evaluations": []}))
+    assert any("phases.tags.keep_head: the head of middle, its parent, has another kind" in each for each in found)
 
 
 def test_a_kept_head_of_the_same_task_or_of_the_weights_is_right(experiment):

@@ -5,6 +5,7 @@ import pytest
 from xlmr_flax.config.load import _model_in as model_in
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.settings import is_how
+from xlmr_flax.config.world import WITHOUT, Sizes, WorldSettings
 from xlmr_flax.graph.build import build
 from xlmr_flax.graph.nodes import EvalNode
 
@@ -13,20 +14,22 @@ PHASES = ALL - {"tokenizer"}
 BELOW_MIDDLE = {"middle", "tags", "eval udpos", "eval tatoeba"}
 BELOW_TAGS = {"tags", "eval udpos"}
 NOTHING: set[str] = set()
-FAMILIES = ("nli", "paraphrase", "tagging", "questions", "choice")
-WORLD = {"world": {name: {"train": 9, "dev": 3, "test": 0 if name == "choice" else 3} for name in FAMILIES}}
+FAMILIES = [name for name, field in WorldSettings.model_fields.items() if field.annotation is Sizes]
+REFUSED = {(name, split) for name, (splits, _) in WITHOUT.items() for split in splits}  # only zero is admitted
+SIZES = {"train": 9, "dev": 3, "test": 3}
+WORLD = {"world": {name: {split: count * ((name, split) not in REFUSED) for split, count in SIZES.items()}
+                   for name in FAMILIES}}  # fmt: skip
 WEIGHTS = {"model": {"weights": "some/weights"}, "tokenizer": {}}
 FOLDER = {"tokenizer": {"path": "some/tokenizer"}}
 SHAPE = ("hidden_size=64", "num_attention_heads=4", "intermediate_size=32", "num_hidden_layers=3", "vocab_size=400",
          "max_position_embeddings=200", "type_vocab_size=2", "initializer_range=0.5", "layer_norm_eps=1e-3",
          "hidden_act=relu", "hidden_dropout_prob=0.3", "attention_probs_dropout_prob=0.3", "classifier_dropout=0.3",
-         "pad_token_id=3", "bos_token_id=3", "eos_token_id=3")  # fmt: skip
+         "pad_token_id=3", "bos_token_id=3", "eos_token_id=3", "pre_norm=true")  # fmt: skip
 OPTIM = ("peak_lr=1e-3", "warmup_frac=0.5", "weight_decay=0.5", "b1=0.5", "b2=0.5", "eps=1e-3", "clip_norm=2.0")
 WORLD_FIELDS = ("seed=5", "languages=['x1']", "documents=5", "documents_by_language=[['x1', 3]]", "cognate_frac=0.5",
-                "shared_anchors=false", "nli.train=8", "nli.dev=8", "nli.test=8", "paraphrase.train=8",
-                "paraphrase.dev=8", "paraphrase.test=8", "tagging.train=8", "tagging.dev=8", "tagging.test=8",
-                "questions.train=8", "questions.dev=8", "questions.test=8", "choice.train=8", "choice.dev=8",
-                "retrieval_pairs=8")  # fmt: skip
+                "shared_anchors=false", "retrieval_pairs=8", "lareqa=8", "translated=true",
+                *(f"{name}.{split}=8" for name in FAMILIES for split in SIZES
+                  if (name, split) not in REFUSED))  # fmt: skip
 
 # field → (override, the keys that change, what the base is changed by before)
 CASES = [
@@ -59,6 +62,9 @@ CASES = [
     ("phases.name", "phases.middle.keep_head=false", NOTHING, {}),  # renamed in a test of its own
     ("phases.tasks", "phases.tags.tasks=['xnli']", {"tags"}, {"evaluations": []}),
     ("phases.parent", "phases.side.parent=middle", {"side", "eval pawsx"}, {}),
+    ("phases.langs", "phases.middle.langs=['de']", BELOW_MIDDLE, {}),
+    ("phases.langs", "phases.middle.langs=['en', 'de']", BELOW_MIDDLE, {}),
+    ("phases.selection.langs", "phases.middle.selection.langs=['de']", BELOW_MIDDLE, {}),
     ("phases.keep_head", "phases.tags.keep_head=true", {"tags"},
      {"evaluations": [], "phases": "twice"}),
     ("phases.length", "phases.middle.length=40", BELOW_MIDDLE, {}),
@@ -78,8 +84,8 @@ CASES = [
     ("evaluations.langs", "evaluations.0.langs=['de']", NOTHING, {}),
     ("evaluations.langs", "evaluations.1.langs=['de']", NOTHING, {}),
     ("evaluations.length", "evaluations.1.length=24", {"eval tatoeba"}, {}),
-    ("evaluations.pooling", "evaluations.1.pooling=cls", {"eval tatoeba"}, {}),
-    ("evaluations.layer", "evaluations.1.layer=2", {"eval tatoeba"}, {}),
+    ("evaluations.poolings", "evaluations.1.poolings=['cls']", {"eval tatoeba"}, {}),
+    ("evaluations.layers", "evaluations.1.layers=[2]", {"eval tatoeba"}, {}),
     ("evaluations.batch_size", "evaluations.1.batch_size=24", NOTHING, {}),
     ("arms.name", "arms=[{name='other'}]", NOTHING, {}),
     ("arms.skip", "arms=[{name='main', skip=['side']}]", NOTHING, {}),
@@ -109,8 +115,9 @@ def ground(node):
 
 
 def test_every_field_of_the_schema_is_changed_once_here():
-    # A choice of zero is the only one that a world admits for choice.test.
-    assert sorted({case[0] for case in CASES} | {"world.choice.test"}) == sorted(HOW)
+    refused = {f"world.{name}.{split}" for name, split in REFUSED}
+    of_dual_heads = {"phases.similarity", "phases.scale"}  # refused to any other head: changed in test_dual.py
+    assert sorted({case[0] for case in CASES} | refused | of_dual_heads) == sorted(HOW)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +150,12 @@ def test_renaming_a_phase_moves_no_key(experiment):
     assert old == new
 
 
+def test_naming_the_language_that_is_meant_anyway_moves_no_key(experiment):
+    named = experiment("phases.middle.langs=['en']", "phases.middle.selection.langs=['en']", "phases.tags.langs=['en']")
+    assert keys(named) == keys(experiment())
+
+
 def test_keys_are_the_same_in_every_process(experiment):
     # Golden: a change here retrains every phase of every user; raise KEY_VERSION when it is meant.
     found = keys(experiment())
-    assert (found["pretrain"], found["eval tatoeba"]) == ("fe1f3a149c88", "cdb2bf4677fe")
+    assert (found["pretrain"], found["eval tatoeba"]) == ("fe1f3a149c88", "7c51aeb62345")

@@ -1,6 +1,10 @@
 """Chunk F1 by seqeval 0.0.12's rules."""
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xlmr_flax.errors import InputError
 from xlmr_flax.metrics.tagging import Chunk, chunks, tagging
@@ -58,3 +62,30 @@ def test_sentences_of_unequal_length_are_refused():
 def test_an_empty_tag_is_refused():
     with pytest.raises(InputError, match="an empty tag cannot be scored"):
         tagging([[""]], [["X"]])
+
+
+BARE = ("NOUN", "VERB", "ADJ", "PUNCT", "X")  # none begins with a letter that means a place in a chunk
+
+
+@given(st.lists(st.lists(st.sampled_from(BARE), min_size=1, max_size=8), min_size=1, max_size=4))
+def test_runs_of_equal_bare_tags_are_the_chunks(sentences):
+    runs = sum(len(list(itertools.groupby(sentence))) for sentence in sentences)
+    assert len(chunks(sentences)) == runs
+
+
+@given(st.lists(st.sampled_from(["B-PER", "I-PER", "B-LOC", "I-LOC", "O"]), min_size=1, max_size=12))
+def test_entities_of_iob2_tags_are_those_that_conlleval_reads(tags):
+    """An entity starts at B, or at I where none of its type is open, and lasts as long as I of its type follows."""
+    wanted, last = set(), None
+    for place, tag in enumerate(tags):
+        letter, _, kind = tag.partition("-")
+        if letter == "O":
+            last = None
+        elif letter == "I" and last and last[0] == kind:
+            wanted.remove(Chunk(*last))
+            last = (kind, last[1], place)
+            wanted.add(Chunk(*last))
+        else:
+            last = (kind, place, place)
+            wanted.add(Chunk(*last))
+    assert chunks([tags]) == wanted

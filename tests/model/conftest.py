@@ -67,18 +67,26 @@ def models(arch: Architecture, specs: dict[str, HeadSpec]) -> dict[str, Model]:
 
 
 @pytest.fixture(scope="session")
-def params(models: dict[str, Model]) -> dict[str, dict]:
-    """Parameters for each head, with biases and scales that are not 0 and 1, so that a lost one shows."""
+def draw() -> Callable[[Model], dict]:
+    """Draws a model's parameters, with biases and scales that are not 0 and 1, so that a lost one shows."""
 
-    def draw(path: str, shape: jax.ShapeDtypeStruct, vocab_size: int) -> jax.Array:
+    def drawn(path: str, shape: jax.ShapeDtypeStruct, vocab_size: int) -> jax.Array:
         random = np.random.default_rng(zlib.crc32(path.encode()))
-        drawn = 0.1 * random.standard_normal(shape.shape, np.float32) + path.endswith("scale")
+        array = 0.1 * random.standard_normal(shape.shape, np.float32) + path.endswith("scale")
         if path.endswith("words") or path == "head.bias":
-            drawn[vocab_size:] = 0
-        return jnp.asarray(drawn)
+            array[vocab_size:] = 0
+        return jnp.asarray(array)
 
-    trees: dict[str, dict] = {}
-    for kind, model in models.items():
+    def draw_all(model: Model) -> dict:
+        tree: dict = {}
         for path, shape in flat(jax.eval_shape(model.init_params, jax.random.key(0))):
-            plant(trees.setdefault(kind, {}), path, draw(path, shape, model.arch.vocab_size))
-    return trees
+            plant(tree, path, drawn(path, shape, model.arch.vocab_size))
+        return tree
+
+    return draw_all
+
+
+@pytest.fixture(scope="session")
+def params(models: dict[str, Model], draw: Callable[[Model], dict]) -> dict[str, dict]:
+    """Parameters for each head."""
+    return {kind: draw(model) for kind, model in models.items()}

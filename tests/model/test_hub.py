@@ -8,7 +8,7 @@ from huggingface_hub import errors
 
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.errors import InputError
-from xlmr_flax.model.hub import architecture, resolve
+from xlmr_flax.model.hub import FAMILIES, architecture, resolve
 
 # As FacebookAI/xlm-roberta-large and microsoft/xlm-align-base (base) state it.
 XLMR_LARGE = {
@@ -22,10 +22,23 @@ XLMR_LARGE = {
 }  # fmt: skip
 
 
+# As facebook/xlm-roberta-xl states it, and what facebook/xlm-roberta-xxl states otherwise.
+XLMR_XL = {
+    "architectures": ["XLMRobertaXLForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
+    "classifier_dropout": None, "eos_token_id": 2, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
+    "hidden_size": 2560, "initializer_range": 0.02, "intermediate_size": 10240, "layer_norm_eps": 1e-05,
+    "max_position_embeddings": 514, "model_type": "xlm-roberta-xl", "num_attention_heads": 32,
+    "num_hidden_layers": 36, "pad_token_id": 1, "position_embedding_type": "absolute",
+    "tokenizer_class": "XLMRobertaTokenizer", "torch_dtype": "float32", "type_vocab_size": 1, "use_cache": True,
+    "vocab_size": 250880,
+}  # fmt: skip
+XXL = {"hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 48}
+
+
 @pytest.fixture
 def config(tmp_path):
-    def write(without=(), **changes):
-        stated = {name: value for name, value in {**XLMR_LARGE, **changes}.items() if name not in without}
+    def write(without=(), base=XLMR_LARGE, **changes):
+        stated = {name: value for name, value in {**base, **changes}.items() if name not in without}
         (tmp_path / "config.json").write_text(json.dumps(stated))
         return tmp_path
 
@@ -34,6 +47,11 @@ def config(tmp_path):
 
 def test_xlmr_large_is_our_preset(config):
     assert architecture(config()) == Architecture(vocab_size=XLMR_VOCABULARY, **PRESETS["large"])
+
+
+@pytest.mark.parametrize(("preset", "changes"), [("xl", {}), ("xxl", XXL)])
+def test_xlmr_xl_and_xxl_are_our_presets(preset, changes, config):
+    assert architecture(config(base=XLMR_XL, **changes)) == Architecture(vocab_size=250_880, **PRESETS[preset])
 
 
 @pytest.mark.parametrize(
@@ -68,21 +86,28 @@ def test_where_a_field_is_silent_transformers_default_holds(config):
     found = architecture(config(without=("layer_norm_eps", "type_vocab_size", "max_position_embeddings")))
     assert (found.layer_norm_eps, found.type_vocab_size, found.max_position_embeddings) == (1e-12, 2, 512)
 
+    found = architecture(config(("layer_norm_eps", "type_vocab_size", "max_position_embeddings"), base=XLMR_XL))
+    assert (found.layer_norm_eps, found.type_vocab_size, found.max_position_embeddings) == (1e-5, 1, 514)
 
-def test_the_silent_defaults_are_transformers_own():
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.model_type)
+def test_the_silent_defaults_are_transformers_own(family):
     import transformers
 
-    from xlmr_flax.model.hub import SILENT
-
-    theirs = transformers.XLMRobertaConfig()
-    assert {name: getattr(theirs, name) for name in SILENT} == SILENT
+    theirs = getattr(transformers, f"{family.classes}Config")()
+    assert {name: getattr(theirs, name) for name in family.silent} == family.silent
+    assert theirs.model_type == family.model_type
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"model_type": "bert"}, "model_type='bert' is not supported, only 'xlm-roberta'"),
-        ({"model_type": "xlm-roberta-xl"}, "model_type='xlm-roberta-xl' is not supported"),
+        ({"model_type": "bert"}, "model_type='bert' is not supported, only 'xlm-roberta' or 'xlm-roberta-xl'"),
+        (
+            {"architectures": ["XLMRobertaXLForMaskedLM"]},  # as facebook/xlm-roberta-xxl had it at 51b1d0c
+            r"model_type='xlm-roberta' contradicts architectures=\['XLMRobertaXLForMaskedLM'\]; take a later revision",
+        ),
+        ({"pre_norm": True}, "pre_norm is a setting nobody here knows"),
         ({"without": ("model_type",)}, "model_type=None is not supported"),
         (
             {"position_embedding_type": "relative_key"},

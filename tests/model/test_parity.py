@@ -11,17 +11,18 @@ import numpy as np
 import optax
 import pytest
 
-from xlmr_flax.config.architecture import PRESETS, Architecture
+from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.data import batch
 from xlmr_flax.model.build import Model, build
-from xlmr_flax.model.export import CLASSES, export, state_dict
+from xlmr_flax.model.export import class_name, export, state_dict
 from xlmr_flax.model.heads import HeadSpec
-from xlmr_flax.model.hub import architecture
-from xlmr_flax.model.weights import load
+from xlmr_flax.model.hub import FAMILIES, architecture
+from xlmr_flax.model.weights import PREFIX, encoder_rows, flat, head_rows, leaves, load, names, their_shape
 
 pytestmark = pytest.mark.parity
 
 TINY = Architecture(vocab_size=150, **PRESETS["tiny"])
+TINY_XL = Architecture(vocab_size=150, **PRESETS["tiny"], pre_norm=True)
 ARCHITECTURES = {
     "tiny": TINY,
     "wide": Architecture(
@@ -32,7 +33,13 @@ ARCHITECTURES = {
         vocab_size=128, hidden_size=40, num_hidden_layers=1, num_attention_heads=1, intermediate_size=24,
         max_position_embeddings=40, initializer_range=0.2,
     ),
+    "xl": TINY_XL,
+    "xl_wide": Architecture(
+        vocab_size=200, hidden_size=96, num_hidden_layers=4, num_attention_heads=6, intermediate_size=160,
+        max_position_embeddings=40, initializer_range=0.08, pre_norm=True,
+    ),
 }  # fmt: skip
+FAMILY = {"xlm-r": TINY, "xlm-r xl": TINY_XL}
 FIELDS = {
     "layer_norm_eps": 0.3,
     "hidden_act": "relu",
@@ -64,12 +71,12 @@ class Case:
         self.arch, self.kind, self.torch = arch, kind, torch
         self.spec = HeadSpec(kind, SIZES[kind])
         torch.manual_seed(seed)
-        config = transformers.XLMRobertaConfig(
-            **arch.model_dump(),
+        config = getattr(transformers, f"{FAMILIES[arch.pre_norm].classes}Config")(
+            **arch.model_dump(exclude={"pre_norm"}),
             num_labels=self.spec.size if kind in ("sequence", "token") else 2,
             attn_implementation="eager",
         )
-        theirs = getattr(transformers, CLASSES[kind])(config)
+        theirs = getattr(transformers, class_name(arch, kind))(config)
         with torch.no_grad():  # biases and scales that are not 0 and 1, so that a lost one shows
             for weights in theirs.parameters():
                 weights += 0.05 * torch.randn_like(weights) * (weights.ndim == 1)
@@ -164,11 +171,32 @@ def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
-def without_gradient(name: str, kind: str) -> bool:
+def without_gradient(name: str, arch: Architecture, kind: str) -> bool:
     """A softmax does not feel what is added to all of its inputs: these gradients are 0 but for rounding."""
-    last_norm = f"roberta.encoder.layer.{TINY.num_hidden_layers - 1}.output.LayerNorm.bias"
-    idle = {"span": ("qa_outputs.bias", last_norm), "choice": ("classifier.bias",)}
+    last_norm = "LayerNorm.bias" if arch.pre_norm else f"layer.{arch.num_hidden_layers - 1}.output.LayerNorm.bias"
+    idle = {"span": ("qa_outputs.bias", f"roberta.encoder.{last_norm}"), "choice": ("classifier.bias",)}
     return name.endswith("key.bias") or name in idle.get(kind, ())
+
+
+@pytest.mark.parametrize("preset", ["base", "large", "xl", "xxl"])
+def test_a_preset_has_their_names_and_shapes_to_the_last_tensor(preset, torch):
+    """Whole models, of which neither side makes a number."""
+    import transformers
+
+    rows = 250_880 if preset in ("xl", "xxl") else XLMR_VOCABULARY
+    arch = Architecture(vocab_size=rows, **PRESETS[preset])
+    config = getattr(transformers, f"{FAMILIES[arch.pre_norm].classes}Config")(**arch.model_dump(exclude={"pre_norm"}))
+    with torch.device("meta"):
+        theirs = getattr(transformers, class_name(arch, "mlm"))(config)
+    shapes = dict(flat(jax.eval_shape(build(arch, HeadSpec("mlm"), "bfloat16").init_params, jax.random.key(0))))
+    ours = {}
+    for leaf in leaves(encoder_rows(arch) + head_rows("mlm")):
+        shape = shapes[leaf.path].shape[1:] if "{}" in leaf.name else shapes[leaf.path].shape
+        ours |= dict.fromkeys(names(leaf, arch), their_shape(leaf, shape, arch))
+    whole = {name.removeprefix(PREFIX): tuple(each.shape) for name, each in theirs.state_dict().items()}
+    assert whole.pop("lm_head.decoder.weight") == ours["embeddings.word_embeddings.weight"]
+    assert whole.pop("lm_head.decoder.bias") == ours["lm_head.bias"]
+    assert ours == whole
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
@@ -194,31 +222,34 @@ def test_every_logit_and_the_loss_are_theirs(kind, arch, lengths, record_propert
         assert difference(loss, out.loss.detach().numpy(), record_property, "loss") < 1e-4
 
 
-def test_the_pooled_embedding_is_theirs(torch, record_property):
-    from transformers import XLMRobertaModel
+@pytest.mark.parametrize("arch", FAMILY.values(), ids=FAMILY)
+def test_the_pooled_embedding_is_theirs(arch, torch, record_property):
+    import transformers
 
-    case = Case(TINY, "mlm", LENGTHS["padded"])
-    theirs = XLMRobertaModel(case.theirs.config, add_pooling_layer=False).eval()
+    case = Case(arch, "mlm", LENGTHS["padded"])
+    bare = getattr(transformers, class_name(arch, "embedding"))
+    theirs = bare(case.theirs.config, add_pooling_layer=False).eval()
     theirs.load_state_dict(case.theirs.roberta.state_dict())
     case.kind = "embedding"
     hidden = case.run_theirs(theirs, labels=False).hidden_states
     mask = torch.from_numpy(case.real)[..., None]
     means = [((x * mask).sum(1) / mask.sum(1)).detach().numpy() for x in hidden]
-    ours = np.asarray(case.model.embeddings(case.params, case.tokens, "mean", (0, 2)))
+    ours = np.asarray(case.model.embeddings(case.params, case.tokens, ("mean",), (0, 2)))[:, 0]
     assert difference(ours, np.stack([means[0], means[2]]), record_property, "mean") < 1e-4
-    first = np.asarray(case.model.embeddings(case.params, case.tokens, "first", (1,)))
+    first = np.asarray(case.model.embeddings(case.params, case.tokens, ("first",), (1,)))[:, 0]
     assert difference(first[0], hidden[1][:, 0].detach().numpy(), record_property, "first") < 1e-4
 
 
+@pytest.mark.parametrize("arch", FAMILY.values(), ids=FAMILY)
 @pytest.mark.parametrize("kind", SIZES)
-def test_every_gradient_is_theirs(kind, record_property):
-    case = Case(TINY, kind, LENGTHS["unpadded"] if kind == "span" else LENGTHS["padded"])
+def test_every_gradient_is_theirs(kind, arch, record_property):
+    case = Case(arch, kind, LENGTHS["unpadded"] if kind == "span" else LENGTHS["padded"])
     case.run_theirs().loss.backward()
     gradients = jax.jit(jax.grad(case.mean_loss))(case.params)
     ours = state_dict(case.arch, gradients, case.spec)
     theirs = {name: case.theirs.get_parameter(name).grad.numpy() for name in ours}
     assert len(theirs) == len(list(case.theirs.parameters()))
-    idle = {name for name in theirs if without_gradient(name, kind)}
+    idle = {name for name in theirs if without_gradient(name, arch, kind)}
     assert max(np.abs([*ours[name].flat, *theirs[name].flat]).max() for name in idle) < 1e-6
     worst = {name: relative(ours[name], theirs[name]) for name in set(theirs) - idle}
     record_property("gradient", max(worst.values()))
@@ -226,9 +257,10 @@ def test_every_gradient_is_theirs(kind, record_property):
     assert max(worst.values()) < 1e-4
 
 
+@pytest.mark.parametrize("arch", FAMILY.values(), ids=FAMILY)
 @pytest.mark.parametrize("kind", SIZES)
-def test_ten_steps_of_adamw_lose_as_theirs(kind, torch, record_property):
-    case = Case(TINY, kind, LENGTHS["unpadded"] if kind == "span" else LENGTHS["padded"])
+def test_ten_steps_of_adamw_lose_as_theirs(kind, arch, torch, record_property):
+    case = Case(arch, kind, LENGTHS["unpadded"] if kind == "span" else LENGTHS["padded"])
     optimizer = torch.optim.AdamW(case.theirs.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01)
     adamw = optax.adamw(1e-3, b1=0.9, b2=0.999, eps=1e-6, weight_decay=0.01)
 
@@ -251,16 +283,17 @@ def test_ten_steps_of_adamw_lose_as_theirs(kind, torch, record_property):
     assert difference(ours, theirs, record_property, "losses") < 1e-3
 
 
+@pytest.mark.parametrize("arch", FAMILY.values(), ids=FAMILY)
 @pytest.mark.parametrize("kind", [*SIZES, "embedding"])
-def test_exported_weights_load_in_transformers_and_give_our_logits(kind, tmp_path, record_property):
+def test_exported_weights_load_in_transformers_and_give_our_logits(kind, arch, tmp_path, record_property):
     import transformers
 
-    case = Case(TINY, "mlm" if kind == "embedding" else kind, LENGTHS["padded"])
+    case = Case(arch, "mlm" if kind == "embedding" else kind, LENGTHS["padded"])
     spec = HeadSpec(kind, SIZES.get(kind, 0))
     labels = [f"label {i}" for i in range(spec.size)] if kind in ("sequence", "token") else []
     params = jax.tree.map(lambda leaf: 1.5 * leaf, case.params)  # not the weights that theirs were drawn with
     exported = {"encoder": params["encoder"], "head": {}} if kind == "embedding" else params
-    export(tmp_path / "out", TINY, exported, spec, labels=labels)
+    export(tmp_path / "out", arch, exported, spec, labels=labels)
     auto = {
         "sequence": "AutoModelForSequenceClassification",
         "choice": "AutoModelForMultipleChoice",
@@ -270,7 +303,7 @@ def test_exported_weights_load_in_transformers_and_give_our_logits(kind, tmp_pat
         "embedding": "AutoModel",
     }[kind]
     theirs, info = getattr(transformers, auto).from_pretrained(tmp_path / "out", output_loading_info=True)
-    assert type(theirs).__name__ == CLASSES[kind]
+    assert type(theirs).__name__ == class_name(arch, kind)
     # transformers' bare model always has a pooler, which an encoder of ours has no weights for
     assert set(info["missing_keys"]) == ({"pooler.dense.weight", "pooler.dense.bias"} if kind == "embedding" else set())
     assert not info["unexpected_keys"]
@@ -287,10 +320,11 @@ def test_exported_weights_load_in_transformers_and_give_our_logits(kind, tmp_pat
     assert difference(case.our_logits(params), logits, record_property, "logits") < 1e-4
 
 
+@pytest.mark.parametrize("arch", FAMILY.values(), ids=FAMILY)
 @pytest.mark.parametrize(("field", "value"), FIELDS.items(), ids=FIELDS)
-def test_each_field_of_the_architecture_means_what_theirs_means(field, value, record_property):
-    assert value != getattr(TINY, field)
-    case = Case(Architecture(**{**TINY.model_dump(), field: value}), "mlm", LENGTHS["padded"])
+def test_each_field_of_the_architecture_means_what_theirs_means(field, value, arch, record_property):
+    assert value != getattr(arch, field)
+    case = Case(Architecture(**{**arch.model_dump(), field: value}), "mlm", LENGTHS["padded"])
     assert difference(case.our_logits(case.params), case.logits_of(case.run_theirs()), record_property, "logits") < 1e-4
 
 

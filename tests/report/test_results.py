@@ -41,7 +41,7 @@ TREE = {
     "evaluations": [
         {"phase": "middle", "tasks": ["xnli"], "langs": ["en", "de"]},
         {"phase": "middle", "tasks": ["tatoeba"], "langs": ["de"]},
-        {"phase": "middle", "tasks": ["tatoeba"], "langs": ["de"], "layer": 1, "pooling": "cls", "length": 16},
+        {"phase": "middle", "tasks": ["tatoeba"], "langs": ["de"], "layers": [1, 0], "poolings": ["cls"], "length": 16},
         {"phase": "tags", "tasks": ["udpos"], "langs": ["en", "de", "fr"]},
     ],
     "arms": [{"name": "whole"}, {"name": "direct", "skip": ["middle"]}],
@@ -79,6 +79,12 @@ def runs(graph, tmp_path):
                 lang: {"scores": {"accuracy": 0.25 + 0.125 * n}, "n_scored": 7 + n, "n_dataset": 8 + n, "sources": {}}
                 for n, lang in enumerate(node.langs)
             }
+            if node.is_retrieval:
+                asked = node.evaluation
+                of = [
+                    {"layer": layer, "pooling": pooling} for layer in asked.layers or (2,) for pooling in asked.poolings
+                ]
+                langs = {lang: one | {"settings": [more | one for more in of]} for lang, one in langs.items()}
             (folder / "scores.json").write_text(json.dumps({"langs": langs}), encoding="utf-8")
     return tmp_path
 
@@ -144,9 +150,9 @@ def test_retrieval_of_a_skipped_phase_names_both_phases(graph, runs):
     assert found == {("whole", "middle", "middle"), ("direct", "middle", "pretrain")}
 
 
-def test_a_setting_that_is_not_the_default_is_told(graph, runs):
+def test_what_stands_for_a_sentence_is_told_and_each_setting_of_a_sweep_has_its_rows(graph, runs):
     found = {row["setting"] for row in collect(graph, runs)["rows"] if row["task"] == "tatoeba"}
-    assert found == {"", "layer 1, cls, length 16"}
+    assert found == {"layer 2, mean with <s> and </s>", "layer 1, <s>, length 16", "layer 0, <s>, length 16"}
     assert {row["setting"] for row in collect(graph, runs)["rows"] if row["task"] != "tatoeba"} == {""}
 
 

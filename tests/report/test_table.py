@@ -76,6 +76,7 @@ def test_what_must_be_known_stands_below():
         row(selection="best accuracy on xnli dev (en), step 40", flags=["transductive"]),
         row(task="udpos", phase="tags", asked_phase="tags", flags=["split test[50%:]"]),
         row(task="pawsx", phase="tags", asked_phase="tags", flags=["transductive"]),
+        row(task="snli", phase="middle", asked_phase="middle", flags=["trained in de, fr"], n_scored=1230),
     ]
     lines = printed(rows)
     assert "target: selected as best accuracy on xnli dev (en)" in lines
@@ -83,6 +84,8 @@ def test_what_must_be_known_stands_below():
     assert "seed 7; others: the mean over all languages but English" in lines
     assert "transductive: masked LM saw the texts (not the labels) that are scored for pawsx, xnli" in lines
     assert "udpos: scored on the split test[50%:] only" in lines
+    assert "middle: trained in de, fr" in lines
+    assert "snli: rows left out: 4 in en" in lines
 
 
 def test_a_language_that_an_arm_lacks_is_left_blank():

@@ -3,7 +3,7 @@
 import pytest
 
 from xlmr_flax.errors import InputError
-from xlmr_flax.sources.conll import read_tagged
+from xlmr_flax.sources.conll import read_tagged, read_wikiann
 
 
 @pytest.fixture
@@ -51,3 +51,32 @@ def test_a_no_break_space_is_part_of_its_word(write):
 def test_lines_that_do_not_fit_are_named(write, text, message):
     with pytest.raises(InputError, match=message):
         read_tagged(write(text))
+
+
+def test_the_language_before_a_word_goes_and_a_colon_inside_it_stays(write):
+    rows = read_wikiann(write("en:Ratio\tO\nen:3:1\tO\nen::\tO\n\nen:Bonn\tB-LOC\n"))
+    assert [(row.id, row.words, row.tags) for row in rows] == [
+        ("1", ("Ratio", "3:1", ":"), ("O", "O", "O")),
+        ("5", ("Bonn",), ("B-LOC",)),
+    ]
+
+
+def test_a_blank_word_of_wikiann_keeps_its_place_and_its_tag(write):
+    (row,) = read_wikiann(write("ar:a\tO\nar:\xa0\tO\nar:\tB-PER\n"))
+    assert (row.words, row.tags) == (("a", "", ""), ("O", "O", "B-PER"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("en:Er\tO\ngeht\tO\n", r"test-de\.tsv:2: found 'geht\\tO', wanted LANG:word, a TAB and its tag"),
+        (":Er\tO\n", r"test-de\.tsv:1: found ':Er\\tO', wanted LANG:word"),
+        ("en:Er\n", r"test-de\.tsv:1: found 'en:Er', wanted LANG:word"),
+        ("en:Er\t \n", r"test-de\.tsv:1: found 'en:Er\\t ', wanted LANG:word"),
+        ("en:Er\tO\tO\n", r"test-de\.tsv:1: found 'en:Er\\tO\\tO', wanted LANG:word"),
+        ("en:Er\tO\n\n\nen:Ja\tO\n", r"test-de\.tsv:3: an empty sentence"),
+    ],
+)
+def test_lines_that_are_not_those_of_wikiann_are_named(write, text, message):
+    with pytest.raises(InputError, match=message):
+        read_wikiann(write(text))

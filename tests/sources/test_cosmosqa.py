@@ -18,7 +18,7 @@ def write(tmp_path):
     return written
 
 
-def test_the_prompt_is_context_and_question_and_a_context_makes_a_group(write):
+def test_the_context_is_the_prompt_the_question_ends_it_and_a_context_makes_a_group(write):
     rows = read_cosmosqa(
         write(
             HEADER
@@ -26,9 +26,9 @@ def test_the_prompt_is_context_and_question_and_a_context_makes_a_group(write):
         )
     )
     assert [tuple(row) for row in rows] == [
-        ("q1", "q1", "I fell, hard . Why ?", ("a", "b", "c", "d"), 2),
-        ("q2", "q2", "I won . How ?", ("e", "", "g", "h"), 0),
-        ("q3", "q1", "I fell, hard . So ?", ("i", "j", "k", "l"), 3),
+        ("q1", "q1", "I fell, hard .", ("a", "b", "c", "d"), 2, "Why ?"),
+        ("q2", "q2", "I won .", ("e", "", "g", "h"), 0, "How ?"),
+        ("q3", "q1", "I fell, hard .", ("i", "j", "k", "l"), 3, "So ?"),
     ]
 
 

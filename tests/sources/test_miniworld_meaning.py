@@ -262,8 +262,8 @@ def test_choices_have_one_right_option_and_it_is_the_label(folder):
     counts = Counter(row.label for row in rows)
     assert max(counts.values()) - min(counts.values()) <= 1
     for row in rows:
-        context, question = row.prompt.rsplit(" . ", 1)
-        [(slot, event)] = matching(context, question)
+        context = row.prompt.removesuffix(" .")
+        [(slot, event)] = matching(context, row.question)
         right = [i for i, option in enumerate(row.options) if option.split()[-1] == getattr(event, slot)]
         assert right == [row.label]
         assert len({option.split()[-1] for option in row.options}) == 4

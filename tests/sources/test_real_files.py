@@ -4,8 +4,13 @@ import csv
 import json
 import re
 
+import pytest
+
+from xlmr_flax.sources.commonsense import read_copa
 from xlmr_flax.sources.conllu import read_conllu
 from xlmr_flax.sources.cosmosqa import read_cosmosqa
+from xlmr_flax.sources.lareqa import read_xquad_r, read_xquad_r_sentences
+from xlmr_flax.sources.rows import Query
 from xlmr_flax.sources.squad import read_squad
 from xlmr_flax.sources.tatoeba import read_tatoeba
 
@@ -55,3 +60,27 @@ def test_every_question_of_cosmos_qa_is_read(real_data):
     rows = read_cosmosqa(path)
     assert len(rows) == len(contexts) == 2985
     assert len({row.group for row in rows}) == len(set(contexts))
+
+
+def test_every_question_of_xcopa_is_read_with_its_label(real_data):
+    files = sorted(real_data.glob("xcopa/*.jsonl"))
+    assert len(files) == 18
+    for path in files:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = read_copa(path)
+        assert len(rows) == len(records) == (100 if path.name.startswith("val") else 500)
+        assert [row.label for row in rows] == [record["label"] for record in records]
+        assert [row.options for row in rows] == [(record["choice1"], record["choice2"]) for record in records]
+
+
+@pytest.mark.parametrize("lang", ["ar", "de", "en", "zh"])
+def test_every_question_and_sentence_of_xquad_r_is_read(real_data, lang):
+    path = real_data / f"lareqa/xquad-r/{lang}.json"
+    paragraphs = [one for article in json.loads(path.read_bytes())["data"] for one in article["paragraphs"]]
+    breaks = sum(len(paragraph["sentence_breaks"]) for paragraph in paragraphs)
+    queries, documents = read_xquad_r(path, lang), read_xquad_r_sentences(path, lang)
+    found = [query for query in queries if isinstance(query, Query)]
+    print(f"{lang}: {len(found)} questions with a sentence, {len(queries) - len(found)} without; {breaks} sentences")
+    assert len(queries) == 1190
+    assert len(documents) == len({document.id for document in documents}) == breaks
+    assert {name for query in found for name in query.relevant} <= {document.id for document in documents}

@@ -3,7 +3,9 @@
 import pytest
 
 from xlmr_flax.errors import InputError
-from xlmr_flax.sources.tatoeba import read_tatoeba
+from xlmr_flax.sources.tatoeba import read_tatoeba, read_tatoeba_sorted
+from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.files import rows
 
 
 @pytest.fixture
@@ -31,3 +33,25 @@ def test_files_of_unequal_length_are_refused(write):
 def test_a_blank_line_is_refused(write, foreign, english, where):
     with pytest.raises(InputError, match=where + ": a blank line, a sentence is wanted"):
         read_tatoeba(*write(foreign, english))
+
+
+def test_the_sorted_english_of_xtreme_hides_what_translates_what(write):
+    rows = read_tatoeba_sorted(*write("Ja.\nNein.\n", "No.\nYes.\n"))
+    assert [(row.id, row.text, row.side) for row in rows] == [
+        ("source 1", "Ja.", "source"),
+        ("source 2", "Nein.", "source"),
+        ("target 1", "No.", "target"),
+        ("target 2", "Yes.", "target"),
+    ]
+    assert {row.translations for row in rows} == {None}
+    with pytest.raises(InputError, match=r"has 2 lines and .*eng\.eng has 1, equally many are wanted"):
+        read_tatoeba_sorted(*write("Ja.\nNein.\n", "Yes.\n"))
+
+
+def test_the_files_of_xtreme_are_found_where_those_of_laser_are_not(tmp_path):
+    (tmp_path / "tatoeba").mkdir()
+    for end, text in (("de", "Ja.\nNein.\n"), ("en", "No.\nYes.\n")):
+        (tmp_path / "tatoeba" / f"de-en.{end}").write_text(text, encoding="utf-8")
+    assert len(rows(task("tatoeba"), "test", "de", tmp_path, labels=False)) == 4
+    with pytest.raises(InputError, match="tatoeba can predict this file but neither train on it nor score it"):
+        rows(task("tatoeba"), "test", "de", tmp_path)

@@ -97,12 +97,15 @@ def test_an_identity_names_every_source_with_its_reader():
         {
             "reader": "read_tatoeba",
             "patterns": ["tatoeba/tatoeba.deu-eng.deu", "tatoeba/tatoeba.deu-eng.eng"],
-        }
+        },
+        {"reader": "read_hub", "patterns": ["hub/google/xtreme/tatoeba.deu/validation-*.parquet"]},
+        {"reader": "read_tatoeba_sorted", "patterns": ["tatoeba/de-en.de", "tatoeba/de-en.en"]},
     ]
     assert identity(TASKS["tatoeba"], "test", "{lang}")["sources"][0]["patterns"][1] == "tatoeba/tatoeba.{lang}-eng.eng"
     assert [source["reader"] for source in identity(TASKS["udpos"], "test", "de")["sources"]] == [
-        "read_tagged",
         "read_conllu",
+        "read_hub",
+        "read_tagged",
     ]
 
 

@@ -33,6 +33,7 @@ SPECS = {
     "token": HeadSpec("token", 5),
     "span": HeadSpec("span"),
     "mlm": HeadSpec("mlm"),
+    "dual": HeadSpec("dual", scale=10.0),
 }
 MESHES = {
     "one": MeshSizes(data=1),
@@ -49,7 +50,7 @@ OPTIM = Optim(peak_lr=1e-2, warmup_frac=0.0, eps=1e-2, weight_decay=0.01)
 def toy(kind: str) -> Examples:
     """Units of 9 to 16 tokens whose labels can be read from their ids."""
     random = np.random.default_rng(7)
-    per = 2 if kind == "choice" else 1
+    per = 2 if kind in ("choice", "dual") else 1
     sizes = random.integers(7, LENGTH - 1, EXAMPLES * per)
     bodies = [random.integers(20, VOCABULARY, size).astype(np.int32) for size in sizes]
     label, masking = np.zeros(0, np.int32), None
@@ -67,6 +68,10 @@ def toy(kind: str) -> Examples:
             for body, start in zip(bodies, starts, strict=True):
                 body[[start, start + 1]] = 5, 6
             label = np.stack([starts + 1, starts + 2], axis=1).astype(np.int32)
+        case "dual":
+            label = random.integers(0, 60, EXAMPLES).astype(np.int32)  # some documents answer several queries
+            for example, value in enumerate(label):
+                bodies[2 * example][:], bodies[2 * example + 1][:] = 20 + value, 80 + value
         case "mlm":
             bodies = [np.full(len(body), body[0] % 8 + 20, np.int32) for body in bodies]
             masking = Masking(0.3, 4, np.arange(5, VOCABULARY), (0, 1, 2, 3, 4))

@@ -63,6 +63,20 @@ def test_four_micro_batches_are_one_batch_with_dropout(kind, finished):
     assert_same(finished(kind, "one", STEPS), finished(kind, "one", STEPS, micro_batches=4))
 
 
+def test_a_dual_head_in_micro_batches_on_eight_devices_is_one_batch_on_one_with_dropout(finished):
+    # each query meets the documents of all micro-batches, whose gradients are exact
+    assert_same(finished("dual", "one", STEPS), finished("dual", "mix", STEPS, micro_batches=4))
+
+
+def test_the_documents_of_a_micro_batch_alone_would_give_another_loss(trainer, finished):
+    part = trainer("dual", "one", micro_batches=4)
+    few = jax.jit(
+        lambda params, batch: jax.lax.map(lambda each: part.model.loss(params, each, None).total, batch).sum()
+    )
+    # every softmax would be over 8 documents instead of 32
+    assert few(part.start().params, part.place(0)) / 32 < 0.9 * finished("dual", "one", STEPS)[1][0]
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_dropout_is_on_and_follows_the_seed_and_the_step(seed, trainer):
     part = trainer("sequence", "one", seed=seed)
@@ -114,7 +128,7 @@ def test_a_step_is_traced_once_for_each_row_length(trainer):
     assert (_train_program.cache_info().currsize, part.step._cache_size()) == before
 
 
-@pytest.mark.parametrize("kind", ["sequence", "choice", "token", "span", "mlm"])
+@pytest.mark.parametrize("kind", ["sequence", "choice", "token", "span", "mlm", "dual"])
 def test_the_loss_falls_on_what_can_be_learnt(kind, trainer):
     _, losses = trainer(kind, "one").run(60)
     assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
@@ -156,7 +170,7 @@ def test_padded_rows_of_the_vocabulary_stay_zero(finished, arch):
         assert np.abs(bias[5 : arch.vocab_size]).min() > 0
 
 
-@pytest.mark.parametrize("kind", ["sequence", "choice", "token", "span", "mlm"])
+@pytest.mark.parametrize("kind", ["sequence", "choice", "token", "span", "mlm", "dual"])
 def test_the_gradient_at_padding_is_exactly_zero(kind, trainer):
     part = trainer(kind, "one")
     batch = jax.tree.map(lambda x: x[0], part.place(0))

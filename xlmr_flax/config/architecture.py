@@ -4,9 +4,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from xlmr_flax.config.settings import later
+
 
 class Architecture(BaseModel):
-    """What config.json says of an encoder; where a number sets no size, its default is that of XLM-R."""
+    """What config.json says of an encoder; where a number sets no size, its default is that of XLM-R.
+
+    `pre_norm`: norms stand before attention and feed-forward, and one after the last layer, but none after the
+    embeddings, as in XLM-R XL and XXL.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -26,6 +32,7 @@ class Architecture(BaseModel):
     bos_token_id: int = 0
     pad_token_id: int = 1
     eos_token_id: int = 2
+    pre_norm: bool = later(False)  # config.json says it by model_type: xlm-roberta-xl
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "Architecture":
@@ -52,6 +59,15 @@ PRESETS: dict[str, dict[str, int | float]] = {
     },
     "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    # facebook/xlm-roberta-xl (3.5 billion) and -xxl (10.7), whose word tables have 250,880 rows (arXiv:2105.00572)
+    "xl": {
+        "hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 10240,
+        "pre_norm": True,
+    },
+    "xxl": {
+        "hidden_size": 4096, "num_hidden_layers": 48, "num_attention_heads": 32, "intermediate_size": 16384,
+        "pre_norm": True,
+    },
 }  # fmt: skip
 
 XLMR_VOCABULARY = 250_002

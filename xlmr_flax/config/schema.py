@@ -4,19 +4,22 @@ A field declared with `how` does not change what comes out (mesh, memory, saving
 of phases; every other field is hashed.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, create_model
 
 from xlmr_flax.config.architecture import Architecture
-from xlmr_flax.config.settings import Settings, how
+from xlmr_flax.config.settings import Settings, how, later
 from xlmr_flax.config.world import WorldSettings
 
 # The fields of Hugging Face's config.json, none of them required: what a model from scratch changes in its preset.
 Shape = create_model(
     "Shape",
     __base__=Settings,
-    **{name: (field.annotation | None, None) for name, field in Architecture.model_fields.items()},
+    **{
+        name: (field.annotation | None, Field(None, json_schema_extra=field.json_schema_extra))
+        for name, field in Architecture.model_fields.items()
+    },
 )
 
 
@@ -25,7 +28,7 @@ class Model(Settings):
 
     weights: str | None = None  # a folder, or a hub id; None: from scratch
     revision: str | None = None  # of the hub id
-    preset: Literal["tiny", "mini", "base", "large"] | None = None
+    preset: Literal["tiny", "mini", "base", "large", "xl", "xxl"] | None = None
     architecture: Shape = Shape()  # changes to the preset; with weights: dropout only
     compute: Literal["bfloat16", "float32"] = "bfloat16"  # parameters, softmax, LayerNorm and loss stay float32
     remat: bool = how(False)  # compute activations again in the backward pass, to save memory
@@ -71,7 +74,8 @@ class Selection(Settings):
     every_steps: int = Field(gt=0)
     metric: str | None = None  # None: the task's headline metric
     patience: int | None = Field(None, gt=0)  # evaluations without a better score before the phase ends
-    max_examples: int | None = Field(None, gt=0)  # the first of the split
+    max_examples: int | None = Field(None, gt=0)  # the first of the split, in each language
+    langs: tuple[str, ...] | None = later(None, min_length=1)  # None: those of the phase; the mean over them counts
 
 
 class Save(Settings):
@@ -86,6 +90,7 @@ class Phase(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     tasks: tuple[str, ...] = Field(min_length=1, max_length=1)
+    langs: tuple[str, ...] | None = later(None, min_length=1)  # rows of all of them; None: the task's training language
     parent: str | None = None  # the phase whose encoder it starts from; None: the model's
     keep_head: bool = False  # take the parent's head as well; it must have the same kind and labels
     length: int = Field(gt=0)  # tokens
@@ -94,9 +99,14 @@ class Phase(Settings):
     steps: int | None = Field(None, gt=0)
     max_examples: int | None = Field(None, gt=0)
     mask_rate: float = Field(0.15, gt=0, lt=1)  # masked LM: share of tokens to predict
+    similarity: Literal["cosine", "dot"] = later("cosine")  # dual heads: of a query's vector and a document's
+    scale: float | None = later(None, gt=0)  # dual heads: times the similarity; None: 100, of dot products 1
     optim: Optim = Optim()
     selection: Selection | None = None  # None: the last step
     accumulation: int = how(1, gt=0)  # micro-batches a step
+
+
+Layer = Annotated[int, Field(ge=0)]
 
 
 class Evaluation(Settings):
@@ -106,8 +116,9 @@ class Evaluation(Settings):
     tasks: tuple[str, ...] = Field(min_length=1)
     langs: tuple[str, ...] | None = Field(None, min_length=1)  # None: all of the task's
     length: int | None = Field(None, gt=0)  # None: that of the phase
-    pooling: Literal["mean", "cls"] = "mean"  # retrieval only
-    layer: int | None = Field(None, ge=0)  # retrieval only: index of hidden_states; None: the middle one
+    # Retrieval only, where every layer goes with every pooling, and the first of each stands for all.
+    poolings: tuple[Literal["mean", "cls"], ...] = Field(("mean",), min_length=1)
+    layers: tuple[Layer, ...] | Literal["all"] | None = Field(None, min_length=1)  # hidden_states; None: the middle one
     batch_size: int = how(64, gt=0)
 
 

@@ -4,7 +4,7 @@ import re
 
 from pydantic import Field, model_validator
 
-from xlmr_flax.config.settings import Settings
+from xlmr_flax.config.settings import Settings, later
 
 LANGUAGES_MAX = 60  # x1 … x60: so many alphabets of their own can be given out
 
@@ -15,6 +15,18 @@ class Sizes(Settings):
     train: int = Field(ge=0)  # English only
     dev: int = Field(ge=0)  # in every language that the family has
     test: int = Field(ge=0)  # in every language that the family has
+
+
+NONE = Sizes(train=0, dev=0, test=0)
+
+# What is not among a family's files: of which split nothing can be asked for, and why.
+WITHOUT = {
+    "choice": (("test",), "Cosmos QA has train and valid"),
+    "squad_v2": (("test",), "SQuAD 2.0 has train and dev"),
+    "mlqa": (("train",), "MLQA has dev and test, and trains on SQuAD"),
+    "tydiqa": (("dev",), "TyDiQA-GoldP has train and a dev that is the test here"),
+    "bucc2018": (("train",), "BUCC has dev and test"),
+}
 
 
 class WorldSettings(Settings):
@@ -32,6 +44,26 @@ class WorldSettings(Settings):
     questions: Sizes = Sizes(train=2000, dev=300, test=300)  # SQuAD, and XQuAD as its test
     choice: Sizes = Sizes(train=2000, dev=300, test=0)  # English only; Cosmos QA publishes no test labels
     retrieval_pairs: int = Field(300, ge=0)  # in each language
+    # From here on families are named by their task, and have nothing unless it is asked for.
+    mnli: Sizes = later(NONE)  # English only; dev is dev_matched, test is dev_mismatched
+    snli: Sizes = later(NONE)  # English only
+    anli: Sizes = later(NONE)  # English only; of each of the three rounds
+    qqp: Sizes = later(NONE)  # English only; no test labels
+    hellaswag: Sizes = later(NONE)  # English only; no test labels
+    commonsenseqa: Sizes = later(NONE)  # English only; no test labels
+    socialiqa: Sizes = later(NONE)  # English only
+    xcopa: Sizes = later(NONE)  # train is COPA's
+    panx: Sizes = later(NONE)
+    ccg: Sizes = later(NONE)  # English only
+    squad_v2: Sizes = later(NONE)  # English only; every other question has no answer
+    mlqa: Sizes = later(NONE)  # contexts and questions in every pair of languages
+    tydiqa: Sizes = later(NONE)  # no translations of each other: other paragraphs in each language
+    bucc2018: Sizes = later(NONE)  # pairs to be found in each language, among as many other sentences on either side
+    mewslix: Sizes = later(NONE)  # dev: of the English pairs, and of the mentions in every language
+    lareqa: int = later(0)  # questions in each language; it trains on SQuAD
+    translated: bool = later(
+        False
+    )  # the training splits of NLI, paraphrase and questions in the invented languages too
 
     @model_validator(mode="after")
     def _languages_exist(self) -> "WorldSettings":
@@ -50,10 +82,12 @@ class WorldSettings(Settings):
                 raise ValueError(f"documents_by_language: {code!r} is not told here; choose from en and languages")
             if documents < 0 or told.count(code) > 1:
                 raise ValueError(f"documents_by_language: {code!r} wants one number of documents, 0 or more")
-        if self.choice.test:
-            raise ValueError(
-                f"choice.test={self.choice.test} has no file to go to: Cosmos QA has train and valid; set 0"
-            )
+        if self.lareqa < 0:
+            raise ValueError(f"lareqa={self.lareqa}: wanted a number of questions, 0 or more")
+        for family, (splits, reason) in WITHOUT.items():
+            for split in splits:
+                if asked := getattr(getattr(self, family), split):
+                    raise ValueError(f"{family}.{split}={asked} has no file to go to: {reason}; set 0")
         return self
 
     def documents_in(self, language: str) -> int:

@@ -15,7 +15,7 @@ def token_spans(text: str, tokens: list[str], normalise: Callable[[str], str]) -
     A token without characters of its own (a lone ▁) lies with no length before the character that follows it.
     """
     letters, spans = _letters(text, normalise)
-    bare = [_bare(token) for token in tokens]
+    bare = _bare(tokens)
     if "".join(bare) != letters:
         return None
     ends = np.cumsum([len(token) for token in bare], dtype=np.int64)
@@ -26,21 +26,26 @@ def token_spans(text: str, tokens: list[str], normalise: Callable[[str], str]) -
     return np.stack([padded[starts, 0], np.where(empty, padded[starts, 0], padded[ends - 1, 1])], axis=1)
 
 
-def _bare(token: str) -> str:
-    return "".join(token.split()).replace("▁", "")
+def _bare(tokens: list[str]) -> list[str]:
+    bare = [token.replace("▁", "") for token in tokens]
+    whole = "".join(bare)
+    return bare if whole == "".join(whole.split()) else ["".join(token.split()) for token in bare]
 
 
 def _letters(text: str, normalise: Callable[[str], str]) -> tuple[str, np.ndarray]:
     """The normal form without white space, and start and end in `text` of each of its characters."""
-    letters: list[str] = []
-    spans: list[tuple[int, int]] = []
+    normals: list[str] = []
+    spans: list[np.ndarray] = []
     for first, last, normal in _clusters(text, normalise):
-        same = len(normal) == last - first and normal == text[first:last]
-        for index, letter in enumerate(normal):
-            if letter != "▁" and not letter.isspace():
-                letters.append(letter)
-                spans.append((first + index, first + index + 1) if same else (first, last))
-    return "".join(letters), np.array(spans, np.int32).reshape(-1, 2)
+        normals.append(normal)
+        if normal == text[first:last]:
+            spans.append(np.arange(first, last)[:, None] + np.arange(2))
+        else:
+            spans.append(np.full((len(normal), 2), (first, last)))
+    whole = "".join(normals)
+    kept = [place for place, letter in enumerate(whole) if not letter.isspace() and letter != "▁"]
+    every = np.concatenate(spans) if spans else np.zeros((0, 2))
+    return "".join(whole.replace("▁", "").split()), every[kept].astype(np.int32)
 
 
 def _clusters(text: str, normalise: Callable[[str], str]) -> Iterator[tuple[int, int, str]]:

@@ -53,6 +53,17 @@ class SpanTarget(NamedTuple):
     weight_BS: jax.Array
 
 
+class DualTarget(NamedTuple):
+    """Which document each query is to find: that of its own item, whose query and document are consecutive rows.
+
+    `document` is a hash of the document's id, so that one which stands in the batch twice is known.
+    """
+
+    first_BS: jax.Array
+    document_E: jax.Array
+    weight_E: jax.Array
+
+
 class MaskedTarget(NamedTuple):
     """Positions in the row whose word is to be guessed, filled up with 0, and the words, filled up with IGNORED."""
 
@@ -60,7 +71,7 @@ class MaskedTarget(NamedTuple):
     label_BG: jax.Array
 
 
-Target = SequenceTarget | ChoiceTarget | TokenTarget | SpanTarget | MaskedTarget
+Target = SequenceTarget | ChoiceTarget | TokenTarget | SpanTarget | MaskedTarget | DualTarget
 
 
 class Batch(NamedTuple):

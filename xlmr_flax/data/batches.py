@@ -11,6 +11,7 @@ from xlmr_flax.data.batch import (
     IGNORED,
     Batch,
     ChoiceTarget,
+    DualTarget,
     MaskedTarget,
     SequenceTarget,
     SpanTarget,
@@ -41,7 +42,7 @@ class Examples:
     encoded: Encoded
     length: int  # tokens a row at most
     pad: int  # id of <pad>
-    units_per_item: int = 1  # choices: the units of an example are never parted
+    units_per_item: int = 1  # choices, queries with their documents: the units of an example are never parted
     masking: Masking | None = None
 
     @property
@@ -117,6 +118,9 @@ class Examples:
     def _span(self, items: np.ndarray, units: np.ndarray, ids: Any, unit: Any, noise: Any) -> SpanTarget:
         spans = np.where(items[:, None] >= 0, self.encoded.label[np.maximum(items, 0)], 0).astype(np.int32)
         return SpanTarget(_zeros(items), spans[:, :1], spans[:, 1:], (items >= 0).astype(np.float32)[:, None])
+
+    def _dual(self, items: np.ndarray, units: np.ndarray, ids: Any, unit: Any, noise: Any) -> DualTarget:
+        return DualTarget(_zeros(units), _take(self.encoded.label, items), (items >= 0).astype(np.float32))
 
     def _embedding(self, items: np.ndarray, units: Any, ids: Any, unit: Any, noise: Any) -> None:
         return None

@@ -52,13 +52,19 @@ def encode_sequence(rows: Sequence[Classified], labels: Sequence[str], tokenizer
 
 
 def encode_choice(rows: Sequence[Choices], tokenizer: Tokenizer, length: int) -> Encoded:
-    """A unit for each option, after the prompt; too long a unit loses from the end of its prompt."""
+    """A unit for each option, after the prompt and the question that ends it.
+
+    Too long a unit loses from the end of what stands before the question; only where nothing of that is left, from the
+    end of the question; an option is never cut. Counted are the units that lose anything (`truncated`), the tokens
+    that go before questions (`prompt_tokens_cut`), and the units whose question is not whole (`questions_truncated`).
+    """
     check_length(length)
     _check_choices(rows)
-    prompts = tokenizer.ids([row.prompt for row in rows])
+    prompts, questions = (tokenizer.ids([getattr(row, part) for row in rows]) for part in ("prompt", "question"))
     options = iter(tokenizer.ids([option for row in rows for option in row.options]))
-    units, example, truncated = [], [], 0
-    for number, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+    units, example = [], []
+    counts = {"rows": len(rows), "truncated": 0, "prompt_tokens_cut": 0, "questions_truncated": 0}
+    for number, (row, prompt, question) in enumerate(zip(rows, prompts, questions, strict=True)):
         for _ in row.options:
             option = next(options)
             room = length - PAIR_SPECIALS - len(option)
@@ -67,11 +73,14 @@ def encode_choice(rows: Sequence[Choices], tokenizer: Tokenizer, length: int) ->
                     f"row {row.id}: an option of {len(option)} tokens does not fit into length={length}, "
                     f"which has to be at least {len(option) + PAIR_SPECIALS}: options are never cut"
                 )
-            truncated += room < len(prompt)
-            units.append(pair(prompt[:room], option, tokenizer))
+            keep = min(len(prompt), max(0, room - len(question)))
+            counts["truncated"] += room < len(prompt) + len(question)
+            counts["prompt_tokens_cut"] += len(prompt) - keep
+            counts["questions_truncated"] += room < len(question)
+            units.append(pair(np.concatenate([prompt[:keep], question[: room - keep]]), option, tokenizer))
             example.append(number)
     label = np.array([NO_LABEL if row.label is None else row.label for row in rows], np.int32)
-    return joined(units, example, {"rows": len(rows), "truncated": truncated}, label=label)
+    return joined(units, example, counts, label=label)
 
 
 def encode_text(rows: Sequence[Text], tokenizer: Tokenizer, length: int) -> Encoded:

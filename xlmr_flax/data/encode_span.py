@@ -19,7 +19,8 @@ def encode_span(
 ) -> Encoded:
     """Windows that begin `stride` tokens of the context apart, or closer where fewer fit, so that none is lost.
 
-    A question keeps at most `question_limit` tokens and half of the room. The label is the first answer's.
+    A question keeps at most `question_limit` tokens and half of the room. The label is the first answer's; that of a
+    window without it, or of a question without any, is <s>.
     """
     check_length(length)
     if stride < 1 or question_limit < 1:
@@ -32,6 +33,7 @@ def encode_span(
         rows=len(rows),
         questions_truncated=sum(len(ids) > limit for ids in questions),
         contexts_not_aligned=sum(not pieces.aligned for pieces in contexts.values()),
+        questions_without_answer=sum(row.answers == () for row in rows),
         answers=0,
         answers_not_exact=0,
         answers_in_no_window=0,

@@ -1,7 +1,7 @@
 """Tagged sentences as units: the first sub-word of a word carries its tag, and every word has one."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,14 +10,18 @@ from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.sources.rows import Tagged
 
 
-def encode_token(rows: Sequence[Tagged], labels: Sequence[str], tokenizer: Tokenizer, length: int) -> Encoded:
+def encode_token(
+    rows: Sequence[Tagged], labels: Sequence[str], tokenizer: Tokenizer, length: int, *, others: bool = False
+) -> Encoded:
     """As many units for a sentence as it needs; no word is parted over two, and none is lost.
 
-    A word without sub-words, or with more than a unit holds, becomes <unk>.
+    A word without sub-words, or with more than a unit holds, becomes <unk>. A tag that is none of the labels is an
+    error, or with `others` no class at all.
     """
     check_length(length)
     pieces = _word_pieces(rows, tokenizer)
     unknown = np.array([tokenizer.unk], np.int32)
+    numbers = {label: number for number, label in enumerate(labels)}
     units, example, label, where = [], [], [], []
     counts = Counter(rows=len(rows), words=0, words_without_pieces=0, words_too_long=0, rows_split=0)
     for number, row in enumerate(rows):
@@ -27,7 +31,7 @@ def encode_token(rows: Sequence[Tagged], labels: Sequence[str], tokenizer: Token
             counts["words_without_pieces"] += len(ids) == 0
             counts["words_too_long"] += len(ids) > length - 2
             words.append(ids if 0 < len(ids) <= length - 2 else unknown)
-        classes = _classes(row, labels)
+        classes = _classes(row, numbers, others=others)
         counts["words"] += len(words)
         before = len(units)
         for first, last in _cuts([len(ids) for ids in words], length - 2):
@@ -37,6 +41,8 @@ def encode_token(rows: Sequence[Tagged], labels: Sequence[str], tokenizer: Token
             where.append(unit_where)
             label.append(np.where(unit_where == NOWHERE, NO_TOKEN_LABEL, classes[unit_where]))
         counts["rows_split"] += len(units) > before + 1
+        if others and row.tags is not None:
+            counts["tags_not_in_training"] += int((classes[:-1] == NO_TOKEN_LABEL).sum())
     return joined(units, example, dict(counts), label=flat(label), where=flat(where))
 
 
@@ -45,12 +51,14 @@ def _word_pieces(rows: Sequence[Tagged], tokenizer: Tokenizer) -> dict[str, np.n
     return dict(zip(words, tokenizer.ids(words), strict=True))
 
 
-def _classes(row: Tagged, labels: Sequence[str]) -> np.ndarray:
+def _classes(row: Tagged, numbers: Mapping[str, int], *, others: bool) -> np.ndarray:
     """The class of each word, and one entry more, which stands for no word at all."""
     if row.tags is None:
         return np.full(len(row.words) + 1, NO_TOKEN_LABEL, np.int32)
-    numbers = [number_of(labels, tag, f"row {row.id}") for tag in row.tags]
-    return np.array([*numbers, NO_TOKEN_LABEL], np.int32)
+    odd = next((tag for tag in row.tags if tag not in numbers), None)
+    if odd is not None and not others:
+        number_of(tuple(numbers), odd, f"row {row.id}")  # raises
+    return np.array([*(numbers.get(tag, NO_TOKEN_LABEL) for tag in row.tags), NO_TOKEN_LABEL], np.int32)
 
 
 def _cuts(lengths: list[int], room: int) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,7 @@
 """What all encoders give: rows of one task as units of sub-word ids, end to end."""
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +10,7 @@ import numpy as np
 from xlmr_flax.errors import InputError
 
 # Raise this when the same rows come out differently: it is part of every cache's key.
-ENCODER_VERSION = 1
+ENCODER_VERSION = 2
 
 NO_LABEL = -1  # of a whole row
 NO_TOKEN_LABEL = -100
@@ -45,6 +47,25 @@ def joined(
     np.cumsum([len(unit) for unit in units], out=start[1:])
     counts = {"units": len(units), "tokens": int(start[-1])} | counts
     return Encoded(flat(units), start, np.array(example, np.int32), label, where, counts)
+
+
+def together(parts: Sequence[Encoded]) -> Encoded:
+    """The rows of all parts, one part after the other; counts add up."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.counts)
+    before = itertools.accumulate((len(part.ids) for part in parts), initial=0)
+    rows = itertools.accumulate((part.counts["rows"] for part in parts), initial=0)
+    starts = [part.start[:-1] + offset for part, offset in zip(parts, before, strict=False)]
+    examples = [part.example + offset for part, offset in zip(parts, rows, strict=False)]
+    return Encoded(
+        ids=flat([part.ids for part in parts]),
+        start=np.concatenate([*starts, [counts["tokens"]]], dtype=np.int64),
+        example=flat(examples),
+        label=flat([part.label for part in parts]),
+        where=flat([part.where for part in parts]),
+        counts=dict(counts),
+    )
 
 
 def flat(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """From a task's files to encoded examples, through the cache."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from xlmr_flax.data.encode import (
     encode_text,
     encode_token,
 )
+from xlmr_flax.data.encode_dual import encode_documents, encode_dual
+from xlmr_flax.data.encoded import together
 from xlmr_flax.data.tokenizer import Tokenizer
-from xlmr_flax.sources.rows import Row
-from xlmr_flax.tasks.files import all_paths, rows
+from xlmr_flax.sources.rows import Document, Row
+from xlmr_flax.tasks.files import all_paths, found
 from xlmr_flax.tasks.task import Head, Task, identity
-from xlmr_flax.tasks.text import text_parts, text_rows
+from xlmr_flax.tasks.text import text_found, text_parts
 
 
 def fingerprints(task: Task, spec: str, lang: str, data: Path) -> dict[str, str]:
@@ -40,11 +43,35 @@ def load_examples(
     task: Task, spec: str, lang: str, *, data: Path, tokenizer: Tokenizer, length: int, cache: Path
 ) -> Examples:
     """One split in one language; its files are read only when the cache does not have it."""
-    key = {"rows": identity(task, spec, lang), "files": sorted(fingerprints(task, spec, lang, data).items())}
-    encoded = _cached(
-        cache, key, tokenizer, length, lambda: encode(task.head, rows(task, spec, lang, data), tokenizer, length)
-    )
-    return Examples(task.head.kind, encoded, length, tokenizer.pad, units_per_item=task.head.options or 1)
+
+    def build() -> Encoded:
+        split = found(task, spec, lang, data)
+        encoded = encode(task.head, split.rows, tokenizer, length)
+        return encoded._replace(counts=encoded.counts | split.counts)
+
+    encoded = _cached(cache, _key_of(task, spec, [lang], data), tokenizer, length, build)
+    return Examples(task.head.kind, encoded, length, tokenizer.pad, units_per_item=task.head.units)
+
+
+def load_languages(
+    task: Task, spec: str, langs: Sequence[str], *, data: Path, tokenizer: Tokenizer, length: int, cache: Path
+) -> Examples:
+    """One split in several languages: the rows of the first, then those of the second, and so on."""
+    parts = [
+        load_examples(task, spec, lang, data=data, tokenizer=tokenizer, length=length, cache=cache) for lang in langs
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    # Kept as one more entry, so that a training run maps one file and holds none of it in memory.
+    key = _key_of(task, spec, langs, data)
+    encoded = _cached(cache, key, tokenizer, length, lambda: together([part.encoded for part in parts]))
+    return dataclasses.replace(parts[0], encoded=encoded)
+
+
+def encoded_rows(head: Head, rows: Sequence[Row], tokenizer: Tokenizer, length: int) -> Examples:
+    """Rows that no cache keeps: they come from outside, or without labels."""
+    encoded = encode(head, rows, tokenizer, length)
+    return Examples(head.kind, encoded, length, tokenizer.pad, units_per_item=head.units)
 
 
 def load_text(
@@ -52,7 +79,13 @@ def load_text(
 ) -> Examples:
     """The experiment's text, to be masked."""
     key = {"text": what(text), "files": sorted(text_fingerprints(text, data).items())}
-    encoded = _cached(cache, key, tokenizer, length, lambda: encode_text(text_rows(text, data), tokenizer, length))
+
+    def build() -> Encoded:
+        whole = text_found(text, data)
+        encoded = encode_text(whole.rows, tokenizer, length)
+        return encoded._replace(counts=encoded.counts | whole.counts)
+
+    encoded = _cached(cache, key, tokenizer, length, build)
     specials = (tokenizer.bos, tokenizer.pad, tokenizer.eos, tokenizer.unk, tokenizer.mask)
     words = np.setdiff1d(np.arange(tokenizer.vocab_size), specials)
     return Examples("mlm", encoded, length, tokenizer.pad, masking=Masking(mask_rate, tokenizer.mask, words, specials))
@@ -66,6 +99,14 @@ def load_sentences(
     return Examples("embedding", encoded, length, tokenizer.pad)
 
 
+def load_documents(
+    documents: Sequence[Document], *, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
+) -> Examples:
+    """Documents with what surrounds them, to be embedded."""
+    encoded = _cached(cache, key, tokenizer, length, lambda: encode_documents(documents, tokenizer, length))
+    return Examples("embedding", encoded, length, tokenizer.pad)
+
+
 def encode(head: Head, found: Sequence[Row], tokenizer: Tokenizer, length: int) -> Encoded:
     """Rows as the head wants them."""
     match head.kind:
@@ -74,11 +115,20 @@ def encode(head: Head, found: Sequence[Row], tokenizer: Tokenizer, length: int) 
         case "choice":
             return encode_choice(found, tokenizer, length)
         case "token":
-            return encode_token(found, head.labels, tokenizer, length)
+            return encode_token(found, head.labels, tokenizer, length, others=head.labels_read)
         case "span":
             return encode_span(found, tokenizer, length)
+        case "dual":
+            return encode_dual(found, tokenizer, length)
         case kind:
             raise ValueError(f"a {kind} head trains on no labelled rows")
+
+
+def _key_of(task: Task, spec: str, langs: Sequence[str], data: Path) -> dict[str, Any]:
+    named = [identity(task, spec, lang) for lang in langs]
+    files = {path: digest for lang in langs for path, digest in fingerprints(task, spec, lang, data).items()}
+    key = {"rows": named[0] if len(named) == 1 else named, "files": sorted(files.items())}
+    return key | ({"labels": task.head.labels} if task.head.labels_read else {})
 
 
 def _cached(cache: Path, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, build: Any) -> Encoded:

@@ -10,8 +10,9 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from xlmr_flax.data.align import token_spans
+from xlmr_flax.data.words import SPACE, WordByWord, checked, is_word_by_word, library_ids, refuse_half_characters
 from xlmr_flax.errors import InputError
 
 SPECIAL_WORDS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -30,7 +32,6 @@ SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
 TEXTS_AT_ONCE = 4096
 
 NORMALISER = "nmt_nfkc"  # XLM-R's
-SPACE = "\u2581"  # how sentencepiece writes the space before a word
 LONGEST_PIECE, SEEDS = 16, 1_000_000  # sentencepiece's own limits
 
 # Sums over training threads differ in the last bits with their number; a fixed one gives one result on every machine.
@@ -63,18 +64,16 @@ class Tokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The sub-words of each text as int32, without special tokens."""
-        return [
-            np.array(encoding.ids, np.int32)
-            for some in _chunks(texts)
-            for encoding in _checked(self.backend.encode_batch_fast, some)
-        ]
+        word_by_word = is_word_by_word(self.backend)
+        encode = WordByWord(self.backend).ids if word_by_word else partial(library_ids, self.backend)
+        return [np.array(ids, np.int32) for some in _chunks(texts) for ids in encode(some)]
 
     def encode(self, texts: Sequence[str]) -> list[Pieces]:
         """The sub-words of each text, and where in the text each comes from."""
         return [
             self._pieces(text, encoding)
             for some in _chunks(texts)
-            for text, encoding in zip(some, _checked(self.backend.encode_batch, some), strict=True)
+            for text, encoding in zip(some, checked(self.backend.encode_batch, some), strict=True)
         ]
 
     def normalise(self, text: str) -> str:
@@ -91,23 +90,6 @@ class Tokenizer:
 def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
     for first in range(0, len(texts), TEXTS_AT_ONCE):
         yield list(texts[first : first + TEXTS_AT_ONCE])
-
-
-def _checked(encode_batch: Callable[..., list[tokenizers.Encoding]], texts: list[str]) -> list[tokenizers.Encoding]:
-    try:
-        return encode_batch(texts, add_special_tokens=False)
-    except (TypeError, UnicodeEncodeError):
-        for text in texts:
-            _refuse_half_characters(text)
-        raise
-
-
-def _refuse_half_characters(text: str) -> None:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InputError(
-            f"the text {text[:60]!r} holds half of a surrogate pair, which is no character; "
-            "write the whole character into the data file"
-        ) from None
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -279,7 +261,7 @@ def _seeds(lines: Iterable[str]) -> list[tuple[str, int]]:
 
 def _whole_characters(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
-        _refuse_half_characters(text)
+        refuse_half_characters(text)
         yield text
 
 

@@ -8,14 +8,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from xlmr_flax.data.batches import Examples, evaluation_batches
-from xlmr_flax.evaluate.spans import best_answers
+from xlmr_flax.evaluate.dual import Ranked
+from xlmr_flax.evaluate.spans import best_answers, guesses
 from xlmr_flax.model.build import Model
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.task import Task
 from xlmr_flax.train.sharding import row_shards
 from xlmr_flax.train.step import make_predict_step, place_batch
 
-Prediction = Any  # a label word · an option's number · a tuple of tags · an answer
+# A label word · an option's number · a tuple of tags · an answer, or a Guess where there may be none · a ranking.
+Prediction = Any
 
 
 def predict(
@@ -82,7 +84,7 @@ class _Answers:
     """The best span over all windows of a question."""
 
     def __init__(self, task: Task, rows: Sequence[Row], examples: Examples) -> None:
-        self.rows, self.encoded = rows, examples.encoded
+        self.rows, self.encoded, self.read = rows, examples.encoded, guesses if task.nullable else best_answers
         self.start_logits: list[Any] = [None] * examples.items
         self.end_logits: list[Any] = [None] * examples.items
 
@@ -94,7 +96,13 @@ class _Answers:
                 self.end_logits[item] = end_SL[0, : lengths[item]]
 
     def predictions(self) -> list[Prediction]:
-        return best_answers(self.rows, self.encoded, self.start_logits, self.end_logits)
+        return self.read(self.rows, self.encoded, self.start_logits, self.end_logits)
 
 
-READERS: dict[str, Callable[..., Any]] = {"sequence": _Classes, "choice": _Classes, "token": _Tags, "span": _Answers}
+READERS: dict[str, Callable[..., Any]] = {
+    "sequence": _Classes,
+    "choice": _Classes,
+    "token": _Tags,
+    "span": _Answers,
+    "dual": Ranked,
+}

@@ -4,13 +4,48 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xlmr_flax.data.encode_span import NULL
 from xlmr_flax.data.encoded import Encoded
+from xlmr_flax.metrics.squad_v2 import Guess
 from xlmr_flax.sources.rows import Question
 
 # Windows at once: their logits, padded, stay within some megabytes.
 WINDOWS = 256
 
 IMPOSSIBLE = -np.inf
+
+
+def guesses(
+    rows: Sequence[Question],
+    encoded: Encoded,
+    start_logits: Sequence[np.ndarray],
+    end_logits: Sequence[np.ndarray],
+    max_answer_tokens: int = 30,
+    n_best: int = 20,
+) -> list[Guess]:
+    """The text between the two tokens of the context with the highest sum of logits, and how null compares with it.
+
+    Logits are given for each unit, one for each of its tokens. Both tokens are among their window's `n_best` of their
+    kind, unless no such pair makes an answer. The text is never the null one; "" only where a context has no words.
+    Null is a window's <s>, and a question's is that of the window where it is least probable, as in transformers.
+    """
+    best = np.full(len(rows), IMPOSSIBLE)
+    null = np.full(len(rows), np.inf)
+    answers = [""] * len(rows)
+    for first in range(0, len(encoded.example), WINDOWS):
+        units = range(first, min(first + WINDOWS, len(encoded.example)))
+        score_U, span_U2 = _best_spans(encoded, units, start_logits, end_logits, max_answer_tokens, n_best)
+        for unit, score, (begin, end) in zip(units, score_U, span_U2, strict=True):
+            row = encoded.example[unit]
+            null[row] = min(null[row], float(start_logits[unit][NULL[0]]) + float(end_logits[unit][NULL[1]]))
+            # Of equal scores the first window's stays, so that the answer does not depend on the batch.
+            if score > best[row]:
+                best[row] = score
+                answers[row] = rows[row].context[begin:end].strip()
+    # Without words both are the empty answer.
+    return [
+        Guess(text, float(low - high) if text else 0.0) for text, low, high in zip(answers, null, best, strict=True)
+    ]
 
 
 def best_answers(
@@ -21,23 +56,9 @@ def best_answers(
     max_answer_tokens: int = 30,
     n_best: int = 20,
 ) -> list[str]:
-    """The text between the two tokens of the context with the highest sum of logits, for each row.
-
-    Logits are given for each unit, one for each of its tokens. Both tokens are among their window's `n_best` of their
-    kind, unless no such pair makes an answer. The answer is never the null one; "" only where a context has no words.
-    """
-    best = np.full(len(rows), IMPOSSIBLE)
-    answers = [""] * len(rows)
-    for first in range(0, len(encoded.example), WINDOWS):
-        units = range(first, min(first + WINDOWS, len(encoded.example)))
-        score_U, span_U2 = _best_spans(encoded, units, start_logits, end_logits, max_answer_tokens, n_best)
-        for unit, score, (begin, end) in zip(units, score_U, span_U2, strict=True):
-            row = encoded.example[unit]
-            # Of equal scores the first window's stays, so that the answer does not depend on the batch.
-            if score > best[row]:
-                best[row] = score
-                answers[row] = rows[row].context[begin:end].strip()
-    return answers
+    """The same where every question has an answer: the texts alone."""
+    found = guesses(rows, encoded, start_logits, end_logits, max_answer_tokens, n_best)
+    return [guess.text for guess in found]
 
 
 def _best_spans(

@@ -15,11 +15,12 @@ from xlmr_flax.tasks.task import Head
 WANTED: Mapping[str, str] = {
     "sequence": '{"text": "…", ["pair": "…"]}',
     "token": '{"words": ["…", …]}',
-    "choice": '{"prompt": "…", "options": ["…", …]}',
+    "choice": '{"prompt": "…", ["question": "…"], "options": ["…", …]}',
     "span": '{"context": "…", "question": "…"}',
 }
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "sequence": ("text", "pair"), "token": ("words",), "choice": ("prompt", "options"), "span": ("context", "question"),
+    "sequence": ("text", "pair"), "token": ("words",), "choice": ("prompt", "question", "options"),
+    "span": ("context", "question"),
 }  # fmt: skip
 
 
@@ -84,8 +85,9 @@ def _from_fields(head: Head, fields: Mapping[str, Any], name: str) -> Row:
             options = _texts(fields["options"])
             if len(options) != head.options:
                 raise ValueError(f"{len(options)} options, {head.options} are wanted")
-            return Choices(name, name, _text(fields["prompt"]), options, None)
-    return Question(name, name, _text(fields["context"]), _text(fields["question"]), ())
+            question = _text(fields["question"]) if "question" in fields else ""
+            return Choices(name, name, _text(fields["prompt"]), options, None, question)
+    return Question(name, name, _text(fields["context"]), _text(fields["question"]), None)
 
 
 def _text(value: Any) -> str:

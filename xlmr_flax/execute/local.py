@@ -75,7 +75,7 @@ def run_node(node: Node, context: Context, stop: Stop) -> None:
         case PhaseNode():
             run_phase(node, context, stop)
         case EvalNode():
-            run_evaluation(node, context)
+            run_evaluation(node, context, stop)
 
 
 def _with_parents(nodes: Iterable[Node]) -> Iterable[Node]:

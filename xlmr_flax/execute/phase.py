@@ -16,7 +16,7 @@ import numpy as np
 from xlmr_flax import __version__
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batches import Examples, TrainingBatches
-from xlmr_flax.data.examples import fingerprints, load_examples, load_text, text_fingerprints
+from xlmr_flax.data.examples import fingerprints, load_examples, load_languages, load_text, text_fingerprints
 from xlmr_flax.data.order import steps_of
 from xlmr_flax.data.randomness import stream
 from xlmr_flax.data.tokenizer import Tokenizer
@@ -29,7 +29,8 @@ from xlmr_flax.model import hub, weights
 from xlmr_flax.model.build import Model
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.catalogue import task
-from xlmr_flax.tasks.files import rows
+from xlmr_flax.tasks.files import excluded_text, other_release, rows
+from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.task import Task, gold, scores
 from xlmr_flax.train.checkpoint import Checkpoints, load_selected, remove_training, save_selected
 from xlmr_flax.train.log import Log
@@ -51,16 +52,25 @@ from xlmr_flax.train.step import (
 LOG_EVERY_STEPS = 10
 
 
+class Chosen(NamedTuple):
+    """Rows to select on, in one language."""
+
+    lang: str
+    rows: list[Row]
+    examples: Examples
+
+
 class Material(NamedTuple):
     """What a phase trains on, checked whole before anything is written."""
 
+    task: Task
     arch: Architecture
     model: Model
     tokenizer: Tokenizer
     examples: Examples
     chosen: np.ndarray
     steps: int
-    select: tuple[list[Row], Examples] | None
+    select: list[Chosen]
     sources: dict[str, str]
 
 
@@ -81,7 +91,7 @@ def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
 
 
 def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, checkpoints: Checkpoints) -> None:
-    folder, phase, declared, model = context.folders.of(node), node.phase, task(node.task), material.model
+    folder, phase, declared, model = context.folders.of(node), node.phase, material.task, material.model
     state, best, carried = start(node, context, model, checkpoints)
     _record(node, context, material, state)
     began = int(jax.device_get(state.step))
@@ -126,8 +136,10 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
 
 def prepare(node: PhaseNode, context: Context) -> Material:
     """Reads, encodes and checks everything that a phase needs, and writes nothing but the cache."""
-    phase, folders, declared = node.phase, context.folders, task(node.task)
+    phase, folders = node.phase, context.folders
+    declared = with_labels(task(node.task), node.train, node.langs, folders.data_of(node))
     field = f"phases.{phase.name}"
+    _check_kept_head(node, context, declared)
     # Whole examples go to a device: the options of a choice are never parted.
     rows_per_shard(
         phase.batch_size // phase.accumulation, row_shards(context.mesh), field=f"{field}.batch_size / accumulation"
@@ -137,31 +149,43 @@ def prepare(node: PhaseNode, context: Context) -> Material:
     check_length(arch, phase.length, field=f"{field}.length")
     model = make_model(
         arch,
-        head_spec(declared.head),
+        head_spec(declared.head, phase),
         compute=node.model.compute,
         remat=context.experiment.model.remat,
         mesh=context.mesh,
     )
     abstract_params(model, context.mesh)  # refuses a mesh over which they do not split
-    load = functools.partial(
-        load_examples, data=folders.data_of(node), tokenizer=tokenizer, length=phase.length, cache=folders.cache
-    )
+    material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
     if node.text:
-        examples = load_text(
-            node.text, data=folders.data_of(node), tokenizer=tokenizer, length=phase.length,
-            mask_rate=phase.mask_rate, cache=folders.cache,
-        )  # fmt: skip
+        examples = load_text(node.text, mask_rate=phase.mask_rate, **material)
     else:
-        examples = load(declared, node.train, declared.train_lang)
+        examples = load_languages(declared, node.train, node.langs, **material)
     chosen = examples.subset(phase.max_examples, seed=node.seed)
     if not len(chosen):
         raise InputError(f"{field}: {node.task} gives nothing to train on")
     steps = phase.steps or steps_of(len(chosen), batch_size=phase.batch_size, epochs=phase.epochs or 1.0)
-    select = None
-    if node.select and phase.selection:
-        found = rows(declared, node.select, declared.train_lang, folders.data_of(node))[: phase.selection.max_examples]
-        select = (found, load(declared, node.select, declared.train_lang).first_rows(len(found)))
-    return Material(arch, model, tokenizer, examples, chosen, steps, select, sources_of(node, context))
+    select = []
+    for lang in node.select_langs if node.select and phase.selection else ():
+        found = rows(declared, node.select, lang, folders.data_of(node))[: phase.selection.max_examples]
+        kept = load_examples(declared, node.select, lang, **material).first_rows(len(found))
+        select.append(Chosen(lang, found, kept))
+    return Material(declared, arch, model, tokenizer, examples, chosen, steps, select, sources_of(node, context))
+
+
+def _check_kept_head(node: PhaseNode, context: Context, declared: Task) -> None:
+    """Raises InputError when the labels that were read are not those of the head that is kept."""
+    if not (declared.head.labels_read and node.phase.keep_head and node.parent):
+        return
+    config = context.folders.of(node.parent) / "config.json"
+    if not config.is_file():  # to be trained yet
+        return
+    kept = json.loads(config.read_text(encoding="utf-8"))["head"]["labels"]
+    if tuple(kept) != declared.head.labels:
+        raise InputError(
+            f"phases.{node.phase.name}.keep_head: the head of {node.parent.name} has {len(kept)} labels and the "
+            f"training rows of {declared.name} have {len(declared.head.labels)}, which are not the same; set "
+            f"keep_head=false, or train both on the same split"
+        )
 
 
 def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
@@ -169,8 +193,17 @@ def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
     data, declared = context.folders.data_of(node), task(node.task)
     if node.text:
         return text_fingerprints(node.text, data)
-    found = fingerprints(declared, node.train, declared.train_lang, data)
-    return found | (fingerprints(declared, node.select, declared.train_lang, data) if node.select else {})
+    read = [(node.train, lang) for lang in node.langs]
+    read += [(node.select, lang) for lang in node.select_langs if node.select]
+    return {path: digest for spec, lang in read for path, digest in fingerprints(declared, spec, lang, data).items()}
+
+
+def releases_of(node: PhaseNode, context: Context) -> list[str]:
+    """What a phase trains on from elsewhere than the source that its task declares first."""
+    if node.text:
+        return []
+    declared, data = task(node.task), context.folders.data_of(node)
+    return list(dict.fromkeys(filter(None, (other_release(declared, node.train, lang, data) for lang in node.langs))))
 
 
 def check_sources(folder: Path, now: dict[str, str]) -> None:
@@ -239,10 +272,14 @@ def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, A
 
 def _selector(declared: Task, material: Material, context: Context) -> Callable[[State], dict[str, float]]:
     def evaluate(state: State) -> dict[str, float]:
-        assert material.select is not None
-        found, examples = material.select
-        predicted = predict(material.model, state.params, declared, found, examples, mesh=context.mesh, batch_size=64)
-        return scores(declared, [gold(declared, row) for row in found], predicted, declared.train_lang)
+        scored = [scored_in(state, chosen) for chosen in material.select]
+        return {name: sum(one[name] for one in scored) / len(scored) for name in scored[0]}
+
+    def scored_in(state: State, chosen: Chosen) -> dict[str, float]:
+        predicted = predict(
+            material.model, state.params, declared, chosen.rows, chosen.examples, mesh=context.mesh, batch_size=64
+        )
+        return scores(declared, [gold(declared, row) for row in chosen.rows], predicted, chosen.lang)
 
     return evaluate
 
@@ -284,12 +321,15 @@ def selection_text(node: PhaseNode) -> str:
     if not node.phase.selection:
         return "last step"
     metric = node.phase.selection.metric or task(node.task).metric
-    return f"best {metric} on {node.task} {node.select} ({task(node.task).train_lang})"
+    return f"best {metric} on {node.task} {node.select} ({', '.join(node.select_langs)})"
 
 
 def _record(node: PhaseNode, context: Context, material: Material, state: State) -> None:
     """What the phase is (config.json) and where it runs (host.json)."""
-    folder, head = context.folders.of(node), task(node.task).head
+    folder, head = context.folders.of(node), material.task.head
+    for spec, examples in ((node.train, material.examples), *((node.select, one.examples) for one in material.select)):
+        if told := excluded_text(examples.encoded.counts):
+            context.say(f"{node.name}: {node.task} {spec}: {told}")
     tokenizer = context.folders.tokenizer_of(node)
     inside = tokenizer.is_relative_to(context.folders.runs)
     config = {
@@ -309,6 +349,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State)
             "fingerprint": material.tokenizer.fingerprint,
         },
         "sources": material.sources,
+        "releases": releases_of(node, context),
         "counts": material.examples.encoded.counts,
     }
     write_json(folder / "config.json", config)

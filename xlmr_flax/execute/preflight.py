@@ -7,11 +7,14 @@ from xlmr_flax.data.examples import load_examples
 from xlmr_flax.errors import InputError, listed
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.phase import prepare
+from xlmr_flax.execute.ranking import CANDIDATES, candidates
+from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, is_done
 from xlmr_flax.model import hub, weights
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
+from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.text import text_rows
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
 from xlmr_flax.train.step import make_model
@@ -49,13 +52,15 @@ def _reading(node: Node, context: Context) -> Checks:
             if node.text and not node.world:
                 yield node.text, functools.partial(text_rows, node.text, data)
             elif not node.world:
-                for spec in (node.train, node.select):
-                    if spec:
-                        lang = task(node.task).train_lang
+                for spec, langs in ((node.train, node.langs), (node.select, node.select_langs)):
+                    for lang in langs if spec else ():
                         yield (node.task, spec, lang), functools.partial(rows, task(node.task), spec, lang, data)
         case EvalNode() if not node.phase.world:
             for lang in node.langs:
-                yield (node.task, node.split, lang), functools.partial(rows, task(node.task), node.split, lang, data)
+                for spec in filter(None, (node.split, node.select)):
+                    yield (node.task, spec, lang), functools.partial(rows, task(node.task), spec, lang, data)
+            if task(node.task).head.kind == "dual":
+                yield (node.task, CANDIDATES), functools.partial(candidates, task(node.task), data)
 
 
 def _using(node: Node, context: Context) -> Checks:
@@ -81,7 +86,8 @@ def _check_batch(node: PhaseNode, context: Context) -> None:
 def _check_weights(node: PhaseNode, context: Context) -> None:
     """Names and shapes of all tensors; no number is read."""
     folder = hub.resolve(node.model.weights or "", revision=node.model.revision or "main")
-    arch, spec = hub.architecture(folder), head_spec(task(node.task).head)
+    declared = with_labels(task(node.task), node.train, node.langs, context.folders.data_of(node))
+    arch, spec = hub.architecture(folder), head_spec(declared.head)
     model = make_model(arch, spec, compute=node.model.compute, remat=False, mesh=context.mesh)
     weights.check(folder, model, head=node.phase.keep_head)
 
@@ -93,11 +99,15 @@ def _check_evaluation(node: EvalNode, context: Context) -> None:
     arch, length = shape_of(node.phase, tokenizer), evaluation.length or node.phase.phase.length
     check_length(arch, length, field=f"{field}.length")
     if declared.head.kind == "embedding":
-        if evaluation.layer is not None and evaluation.layer > arch.num_hidden_layers:
-            most = arch.num_hidden_layers
-            raise InputError(f"{field}.layer={evaluation.layer}: the model has hidden states 0 … {most}")
+        try:
+            settings(evaluation, arch.num_hidden_layers)
+        except InputError as error:
+            raise InputError(f"{field}.{error}") from error
         return
+    if declared.head.kind == "dual":
+        return  # its queries and candidates are texts of any length
     data = folders.data_of(node.phase)
+    declared = with_labels(declared, node.phase.train, node.phase.langs, data)
     for lang in node.langs:
         load_examples(
             declared, node.split, lang, data=data, tokenizer=tokenizer, length=length, cache=folders.cache

@@ -1,9 +1,9 @@
 """Commands on a trained model, be it a run, a phase, an exported folder or a hub id: score, predict, export."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,57 +11,114 @@ from rich.console import Console
 
 from xlmr_flax.config.load import did_you_mean
 from xlmr_flax.config.schema import Evaluation, Experiment, Phase
-from xlmr_flax.data.batches import Examples
-from xlmr_flax.data.examples import encode
+from xlmr_flax.data.examples import encoded_rows
 from xlmr_flax.errors import InputError, listed
 from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
 from xlmr_flax.execute.lines import read_rows
-from xlmr_flax.execute.trained import Trained, head_spec, load_trained, tokenizer_in
+from xlmr_flax.execute.trained import Trained, load_trained, tokenizer_in
+from xlmr_flax.graph.build import build
+from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
+from xlmr_flax.metrics.squad_v2 import Guess, answer_of
 from xlmr_flax.model import export, hub, weights
 from xlmr_flax.model.heads import HeadSpec
-from xlmr_flax.report.results import summary
+from xlmr_flax.report.results import figures, release_flags, summary
+from xlmr_flax.report.xtreme import xtreme
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
-from xlmr_flax.tasks.task import Task
+from xlmr_flax.tasks.labels import labelled_as
+from xlmr_flax.tasks.task import Task, identity
 from xlmr_flax.train.step import abstract_params, make_model
 
 PREDICT_ROWS = 64
 PREDICT_LENGTH = 512  # of a model that does not say what it was trained at
 
 
+class Request(NamedTuple):
+    """What to predict of a task."""
+
+    task: Task
+    langs: tuple[str, ...]
+    evaluation: Evaluation
+
+
 def evaluate_target(
-    target: str, tasks: Sequence[str], langs: Sequence[str] | None, folders: Folders, console: Console
+    target: str,
+    tasks: Sequence[str],
+    langs: Sequence[str] | None,
+    folders: Folders,
+    console: Console,
+    submission: Path | None = None,
+    version: str | None = None,
 ) -> dict[str, Any]:
-    """Scores a model on tasks and languages; predictions go to evals/ in the runs folder."""
-    context, scores = _context(folders, console), []
-    chosen = [task(name) for name in tasks]
-    _check_files(chosen, langs, folders.data)
-    for declared in chosen:
+    """Scores a model on tasks and languages; predictions go to evals/ in the runs folder, or to `submission`.
+
+    `version` stands for the languages of XTREME or XTREME-R. For a submission, files whose labels are hidden are
+    predicted too; `unscored` of the results names them.
+    """
+    if submission and submission.exists() and not submission.is_dir():
+        raise InputError(f"--submission {submission}: is a file, wanted a folder, or a name for a new one")
+    requests = [_request(target, task(name), langs, version) for name in tasks]
+    _check_files(requests, folders.data, labels=submission is None)
+    context, scored, unscored = _context(folders, console), [], []
+    for declared, asked, evaluation in requests:
         trained, label = open_target(target, declared, context)
-        name, evaluation = declared.name, Evaluation(phase=label, tasks=(declared.name,))
-        subject = Subject(trained, declared, declared.test or "", evaluation, folders.data)
-        for lang in langs or declared.langs:
-            scored = score(subject, lang, folders.runs / "evals" / f"{name}-of-{label}" / "predictions", context)
-            scores += [
-                {
-                    "arm": "", "asked_phase": label, "phase": label, "task": name, "setting": "", "lang": lang,
-                    "metric": metric, "score": value, "n_scored": scored["n_scored"], "n_dataset": scored["n_dataset"],
-                    "seed": None, "phase_key": label, "selection": "", "flags": [],
-                }
-                for metric, value in scored["scores"].items()
-            ]  # fmt: skip
-    return {"rows": scores, "summary": summary(scores)}
+        select = declared.select if declared.head.kind == "embedding" else None
+        subject = Subject(
+            trained, declared, declared.test or "", evaluation, folders.data, labels=submission is None, select=select,
+            shared={},
+        )  # fmt: skip
+        predictions = folders.runs / "evals" / f"{declared.name}-of-{label}" / "predictions"
+        for lang in asked:
+            found = score(subject, lang, submission / declared.name if submission else predictions, context)
+            scored += _rows(declared.name, label, lang, found)
+            if not found["scores"]:
+                unscored.append({"task": declared.name, "lang": lang, "predicted": found["n_scored"]})
+    return {"rows": scored, "summary": summary(scored), "unscored": unscored}
 
 
-def _check_files(chosen: Sequence[Task], langs: Sequence[str] | None, data: Path) -> None:
-    """Reads everything that will be scored; names all that is wrong with it before a model is opened."""
-    problems = [f"{declared.name} has no split to score" for declared in chosen if declared.test is None]
-    for declared in chosen:
-        for lang in (langs or declared.langs) if declared.test else ():
+def _request(target: str, declared: Task, langs: Sequence[str] | None, version: str | None) -> Request:
+    """Languages that are asked for, or those of a version of XTREME, or of the run's own evaluation, or all.
+
+    The other settings are those of the run's evaluation of the task, where the target is a run that has one.
+    """
+    folder = Path(target)
+    own = next(iter(_evaluations(folder, declared)), None)
+    known = {} if version is None else xtreme(version)
+    if langs is None:
+        langs = known[declared.name].langs if declared.name in known else own.langs if own else declared.langs
+    evaluation = own.evaluation if own else Evaluation(phase="target", tasks=(declared.name,))
+    return Request(declared, tuple(langs), evaluation)
+
+
+def _rows(name: str, label: str, lang: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "arm": "", "asked_phase": label, "phase": label, "task": name, "setting": told, "lang": lang,
+            "metric": metric, "score": value, "n_scored": found["n_scored"], "n_dataset": found["n_dataset"],
+            "seed": None, "phase_key": label, "selection": "", "flags": release_flags(found, {}),
+        }
+        for told, metric, value in figures(found)
+    ]  # fmt: skip
+
+
+def _evaluations(folder: Path, declared: Task) -> list[EvalNode]:
+    """A run's own evaluations of a task whose phase is finished, those of the first arm first."""
+    if not (folder / "nodes.json").is_file():
+        return []
+    experiment = Experiment.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    nodes = [one.node for one in build(experiment).scored if one.node.task == declared.name]
+    return [node for node in nodes if is_done(node.phase, folder.parent)]
+
+
+def _check_files(requests: Sequence[Request], data: Path, *, labels: bool) -> None:
+    """Reads everything that will be predicted; names all that is wrong with it before a model is opened."""
+    problems = [f"{declared.name} has no split to score" for declared, _, _ in requests if declared.test is None]
+    for declared, langs, _ in requests:
+        for lang in langs if declared.test else ():
             try:
-                rows(declared, declared.test or "", lang, data)
+                rows(declared, declared.test or "", lang, data, labels=labels)
             except InputError as error:
                 problems.append(str(error))
     if problems:
@@ -77,20 +134,19 @@ def predict_lines(target: str, name: str, file: Path | None, folders: Folders, c
         )
     rows = list(read_rows(declared.head, file))
     trained, _ = open_target(target, declared, context)
+    declared = labelled_as(declared, trained.labels)
     length = min(trained.length, trained.model.arch.longest)
-    encoded = encode(declared.head, rows, trained.tokenizer, length)
-    examples = Examples(
-        declared.head.kind, encoded, length, trained.tokenizer.pad, units_per_item=declared.head.options or 1
-    )
-    if encoded.counts.get("truncated"):
-        context.say(f"{encoded.counts['truncated']} of {len(rows)} were longer than {length} tokens and were truncated")
+    examples = encoded_rows(declared.head, rows, trained.tokenizer, length)
+    if truncated := examples.encoded.counts.get("truncated"):
+        context.say(f"{truncated} of {len(rows)} were longer than {length} tokens and were truncated")
     field = {"token": "tags", "span": "answer"}.get(declared.head.kind, "label")
     for row, found in zip(
         rows,
         predict(trained.model, trained.params, declared, rows, examples, mesh=context.mesh, batch_size=PREDICT_ROWS),
         strict=True,
     ):
-        yield json.dumps({"id": row.id, field: found}, ensure_ascii=False)
+        told = {field: answer_of(found), "null_score": found.null_score} if isinstance(found, Guess) else {field: found}
+        yield json.dumps({"id": row.id, **told}, ensure_ascii=False)
 
 
 def export_target(target: str, folder: Path, phase: str | None, folders: Folders, console: Console) -> Path:
@@ -140,13 +196,34 @@ def _phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path
     if declared is None:
         return found[0] if name else folder.parent / _last(folder, nodes)["folder"]
     trained = {path: task(_json(path / "config.json")["task"]) for path in found if (path / "DONE").is_file()}
-    same = [path for path, other in trained.items() if other.name == declared.name]
-    like = [path for path, other in trained.items() if other.head == declared.head]
-    anything = [path for path in trained if declared.head.kind == "embedding"]
-    if not (same or like or anything):
+    fitting = _by_fit(folder, trained, declared)
+    if not fitting:
         told = ", ".join(dict.fromkeys(other.name for other in trained.values())) or "nothing to the end"
         raise InputError(f"{folder}: no phase of this run has the head that {declared.name} needs; it trained {told}")
-    return (same or like or anything)[0]
+    return fitting[0]
+
+
+def _by_fit(folder: Path, trained: Mapping[Path, Task], declared: Task) -> list[Path]:
+    """The finished phases that can do a task, the fittest first.
+
+    Fittest are those on which the run itself evaluates the task, then those that trained it, then those that trained
+    another on the same rows (SQuAD's serve XQuAD and MLQA), then any with the same head; sentences can be embedded by
+    all.
+    """
+    evaluated = [folder.parent / folder_name(node.phase) for node in _evaluations(folder, declared)]
+    able = [path for path, other in trained.items() if other.head == declared.head]
+    same = [path for path in able if trained[path].name == declared.name]
+    shared = [path for path in able if _training_rows(trained[path]) == _training_rows(declared)]
+    anything = list(trained) if declared.head.kind == "embedding" else []
+    asked = [path for path in evaluated if path in trained and path in (*able, *anything)]
+    return list(dict.fromkeys([*asked, *same, *shared, *able, *anything]))
+
+
+def _training_rows(declared: Task) -> Any:
+    """Where a task's training rows come from, whatever the task is called."""
+    if declared.train is None:
+        return declared.name
+    return {**identity(declared, declared.train, declared.train_lang), "task": ""}
 
 
 def _last(folder: Path, nodes: Sequence[Any]) -> Any:
@@ -168,11 +245,13 @@ def _is_hugging_face(folder: Path) -> bool:
 def _load_hugging_face(target: str, declared: Task, context: Context) -> Trained:
     folder = hub.resolve(target)
     arch, config = hub.architecture(folder), _json(folder / "config.json")
-    kind = next((kind for kind, name in export.CLASSES.items() if name in config.get("architectures", ())), "embedding")
+    kind = export.kind_of(arch, config.get("architectures", ()))
     labels = tuple(label for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0])))
     sized = len(labels) if kind in ("sequence", "token") else declared.head.options if kind == "choice" else 0
     # Retrieval needs the encoder alone; a masked-LM head has no parameters but those that every checkpoint has.
     spec = HeadSpec(kind, sized or 0) if declared.head.kind != "embedding" else HeadSpec("span")
+    if declared.head.kind == "dual":
+        spec = HeadSpec("dual", similarity=config.get("similarity", "cosine"))
     model = make_model(arch, spec, compute="float32", remat=False, mesh=context.mesh)
     places = dict(weights.flat(abstract_params(model, context.mesh)))
     loaded = weights.load(
@@ -188,11 +267,11 @@ def _load_hugging_face(target: str, declared: Task, context: Context) -> Trained
 def _check_head(trained: Trained, declared: Task, label: str) -> None:
     if declared.head.kind == "embedding":
         return
-    wanted, found = head_spec(declared.head), trained.model.spec
-    if wanted != found or trained.labels != declared.head.labels:
+    head, found = labelled_as(declared, trained.labels).head, trained.model.spec
+    if (head.kind, len(head.labels) or head.options or 0, head.labels) != (found.kind, found.size, trained.labels):
         raise InputError(
             f"{label}: its head is {found.kind} ({', '.join(trained.labels) or found.size or 'no labels'}), "
-            f"but {declared.name} needs {wanted.kind} ({', '.join(declared.head.labels) or wanted.size or 'no labels'})"
+            f"but {declared.name} needs {head.kind} ({', '.join(declared.head.labels) or head.options or 'no labels'})"
         )
 
 

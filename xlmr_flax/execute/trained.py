@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.config.schema import Evaluation, Phase
 from xlmr_flax.data.tokenizer import Tokenizer, check_fits, load_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
@@ -17,7 +18,7 @@ from xlmr_flax.graph.nodes import PhaseNode
 from xlmr_flax.model import hub
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import HeadSpec
-from xlmr_flax.tasks.task import Head
+from xlmr_flax.tasks.task import Head, Task
 from xlmr_flax.train.checkpoint import load_selected
 from xlmr_flax.train.step import abstract_params, make_model
 
@@ -34,8 +35,27 @@ class Trained(NamedTuple):
     labels: tuple[str, ...]
 
 
-def head_spec(head: Head) -> HeadSpec:
-    """The model's head for a task's."""
+class Subject(NamedTuple):
+    """What is scored: a model, on a task's split, with an evaluation's settings.
+
+    Without `labels`, a split whose labels are hidden is predicted and gets no scores. Mining finds its threshold on
+    `select`.
+    """
+
+    trained: Trained
+    task: Task
+    split: str
+    evaluation: Evaluation
+    data: Path
+    labels: bool = True
+    select: str | None = None
+    shared: dict[str, Any] | None = None  # what is made once for all languages
+
+
+def head_spec(head: Head, phase: Phase | None = None) -> HeadSpec:
+    """The model's head for a task's, and a dual one as a phase wants its vectors compared."""
+    if head.kind == "dual" and phase:
+        return HeadSpec("dual", similarity=phase.similarity, scale=phase.scale)
     return HeadSpec(head.kind, len(head.labels) or head.options or 0)
 
 
@@ -81,9 +101,10 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
         raise InputError(
             f"{tokenizer_folder}: not the tokenizer that {folder} was trained with; its content has changed"
         )
-    model = make_model(arch, head_spec(head), compute=config["compute"], remat=False, mesh=mesh)
+    phase = Phase.model_validate_json(json.dumps(config["phase"]))
+    model = make_model(arch, head_spec(head, phase), compute=config["compute"], remat=False, mesh=mesh)
     params = load_selected(folder / "checkpoints", abstract_params(model, mesh))
-    return Trained(model, params, tokenizer, config["task"], config["phase"]["length"], tokenizer_folder, head.labels)
+    return Trained(model, params, tokenizer, config["task"], phase.length, tokenizer_folder, head.labels)
 
 
 def parameter_count(params: Any) -> int:

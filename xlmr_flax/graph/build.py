@@ -116,7 +116,9 @@ def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode])
             phase = nearest(by_name, evaluation.phase, arm.skip) if retrieval else evaluation.phase
             if phase in phases:
                 langs = languages(experiment, name, evaluation.langs)
-                yield EvalNode(phases[phase], name, specs(experiment, task(name))["test"] or "test", langs, evaluation)
+                split = specs(experiment, task(name))
+                select = split["select"] if retrieval else None
+                yield EvalNode(phases[phase], name, split["test"] or "test", langs, evaluation, select)
 
 
 def _in_order(roots: Iterable[Node]) -> list[Node]:

@@ -11,8 +11,10 @@ from xlmr_flax.errors import InputError
 from xlmr_flax.graph.line import nearest
 from xlmr_flax.graph.splits import comes_in, overlap, specs
 from xlmr_flax.graph.told import world_problems
+from xlmr_flax.metrics.squad_v2 import Guess
 from xlmr_flax.tasks.catalogue import TASKS, task
-from xlmr_flax.tasks.task import Task, identity, scores
+from xlmr_flax.tasks.splits import parse
+from xlmr_flax.tasks.task import Task, fits, identity, scores
 
 SHORTEST = 8  # tokens: two special ones a text and room for something between them
 MASK_RATE = Phase.model_fields["mask_rate"].default
@@ -131,11 +133,19 @@ def _phase(experiment: Experiment, phase: Phase) -> Iterator[str]:
         yield f"{key}.tasks: {declared.name} is only scored, it trains nothing; name it under evaluations"
     if declared.head.kind != "mlm" and phase.mask_rate != MASK_RATE:
         yield f"{key}.mask_rate: {declared.name} masks nothing; it is for masked LM"
+    if declared.head.kind == "dual" and phase.batch_size < 2:
+        yield f"{key}.batch_size=1: a query of {declared.name} finds its document among those of the batch; wanted 2"
+    if declared.head.kind != "dual":
+        for field in ("similarity", "scale"):
+            if getattr(phase, field) != Phase.model_fields[field].default:
+                yield f"{key}.{field}: {declared.name} compares no vectors; it is for lareqa, mewslix and their like"
     if declared.head.kind == "mlm":
         if not (experiment.text.files or experiment.text.tasks):
             yield f"{key}: masked LM needs text; name text.files or text.tasks"
         if phase.selection:
             yield f"{key}.selection: masked LM hands over its last step; remove it"
+        if phase.langs:
+            yield f"{key}.langs: masked LM reads the languages that its text has; remove it"
     elif declared.head.kind != "embedding":
         yield from _training_splits(experiment, phase, declared)
         yield from _selection(phase, declared)
@@ -154,7 +164,9 @@ def _selection(phase: Phase, declared: Task) -> Iterator[str]:
 
 def metrics(declared: Task) -> tuple[str, ...]:
     """The names of what a task that trains is scored by."""
-    gold, predicted = {"span": (("a",), "a"), "token": (("X",), ("X",))}.get(declared.head.kind, ("a", "a"))
+    answer = Guess("a", 0.0) if declared.nullable else "a"
+    examples = {"span": (("a",), answer), "token": (("X",), ("X",)), "dual": (("a",), ("a",))}
+    gold, predicted = examples.get(declared.head.kind, ("a", "a"))
     return tuple(scores(declared, [gold], [predicted], declared.train_lang))
 
 
@@ -179,6 +191,13 @@ def _training_splits(experiment: Experiment, phase: Phase, declared: Task) -> It
         yield f"{key}.selection: {name} has no split to select on; name one under [[splits]], or remove selection"
     if phase.selection and spec["select"] and overlap(spec["train"], spec["select"]):
         yield f"{key}.selection: {name} selects on {spec['select']}, part of its training split {spec['train']}"
+    yield from _doubled(f"{key}.langs", list(phase.langs or ()))
+    known = tuple(dict.fromkeys((declared.train_lang, *_known(experiment, declared))))
+    yield from _languages(declared, spec["train"], phase.langs or (), known=known, key=f"{key}.langs")
+    if phase.selection and spec["select"]:
+        asked = phase.selection.langs or phase.langs or ()
+        yield from _doubled(f"{key}.selection.langs", list(phase.selection.langs or ()))
+        yield from _languages(declared, spec["select"], asked, known=known, key=f"{key}.selection.langs")
 
 
 def _parents(experiment: Experiment) -> Iterator[str]:
@@ -209,7 +228,7 @@ def _kept_head(experiment: Experiment, by_name: dict[str, Phase], phase: Phase, 
     if name is None:
         missing = f"phases.{phase.name}.keep_head: there is no parent{where} to take a head from"
         return None if experiment.model.weights else missing
-    if task(by_name[name].tasks[0]).head != task(phase.tasks[0]).head:
+    if not fits(task(phase.tasks[0]).head, task(by_name[name].tasks[0]).head):
         return f"phases.{phase.name}.keep_head: the head of {name}, its parent{where}, has another kind or other labels"
     return None
 
@@ -219,19 +238,22 @@ def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> 
     head = task(trained.tasks[0]).head
     if evaluation.length is not None:
         yield from _length(experiment, f"{key}.length", evaluation.length)
-    if evaluation.layer is not None and experiment.model.preset:
-        layers = architecture(experiment.model, 250_002).num_hidden_layers
-        if evaluation.layer > layers:
-            yield f"{key}.layer={evaluation.layer}: the model has hidden states 0 … {layers}"
+    if evaluation.layers not in (None, "all") and experiment.model.preset:
+        last = architecture(experiment.model, 250_002).num_hidden_layers
+        if outside := [layer for layer in evaluation.layers if layer > last]:
+            yield f"{key}.layers={outside}: the model has hidden states 0 … {last}"
     yield from _doubled(f"{key}.tasks", list(evaluation.tasks))
     yield from _doubled(f"{key}.langs", list(evaluation.langs or ()))
+    yield from _doubled(f"{key}.poolings", list(evaluation.poolings))
+    yield from _doubled(f"{key}.layers", [] if evaluation.layers == "all" else list(map(str, evaluation.layers or ())))
     if not any(task(name).head.kind == "embedding" for name in evaluation.tasks):
-        for field in ("pooling", "layer"):
+        for field in ("poolings", "layers"):
             if getattr(evaluation, field) != Evaluation.model_fields[field].default:
                 yield f"{key}.{field}: only retrieval reads it, and none of {', '.join(evaluation.tasks)} is retrieval"
     for name in evaluation.tasks:
         declared = task(name)
-        if declared.head.kind != "embedding" and declared.head != head:
+        other = declared.head.labels_read and name != trained.tasks[0]
+        if declared.head.kind != "embedding" and (declared.head != head or other):
             yield (
                 f"{key}.tasks: {name} needs another head than the one that phase {trained.name} trains "
                 f"on {trained.tasks[0]}"
@@ -246,14 +268,32 @@ def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> 
                 for role in ("train", "select")
                 if spec[role] and overlap(spec[role] or "", spec["test"]) and (role == "train" or trained.selection)
             )
-        yield from _languages(experiment, declared, spec["test"], evaluation.langs or (), key=key)
+        if declared.head.kind == "embedding" and spec["select"]:
+            yield from _threshold(name, spec["select"], spec["test"], key=key)
+        known = _known(experiment, declared)
+        yield from _languages(declared, spec["test"], evaluation.langs or (), known=known, key=f"{key}.langs")
 
 
-def _languages(experiment: Experiment, declared: Task, spec: str, asked: tuple[str, ...], *, key: str) -> Iterator[str]:
-    known = ("en", *experiment.world.languages) if experiment.world else declared.langs
+def _threshold(name: str, select: str, test: str, *, key: str) -> Iterator[str]:
+    """What is mined takes its threshold from another split than the one that is scored, and both are whole."""
+    if overlap(select, test):
+        yield f"{key}.tasks: {name} would be scored on {test}, which overlaps {select}, where its threshold is found"
+    for spec in (select, test):
+        if str(parse(spec)) != parse(spec).split:
+            yield f"{key}.tasks: {name} cannot be scored on a slice such as {spec}: its sentences belong together"
+
+
+def _languages(declared: Task, spec: str, asked: tuple[str, ...], *, known: tuple[str, ...], key: str) -> Iterator[str]:
+    """Languages, or pairs of them, that a split does not have."""
     for lang in asked:
-        if lang not in known:
+        pair = "-" in lang and set(lang.split("-", 1)) <= set(known)
+        if lang not in known and not pair:
             near = did_you_mean(lang, known)
-            yield f"{key}.langs: {declared.name} has no language {lang!r}{near}; it has: {', '.join(known)}"
+            yield f"{key}: {declared.name} has no language {lang!r}{near}; it has: {', '.join(known)}"
         elif not comes_in(declared, spec, lang):
-            yield f"{key}.langs: {declared.name} {spec} comes in {declared.train_lang} only, not in {lang}"
+            has = f"has no pairs such as {lang}" if pair else f"comes in {declared.train_lang} only, not in {lang}"
+            yield f"{key}: {declared.name} {spec} {has}"
+
+
+def _known(experiment: Experiment, declared: Task) -> tuple[str, ...]:
+    return ("en", *experiment.world.languages) if experiment.world else declared.langs

@@ -93,6 +93,16 @@ class PhaseNode:
         return self.phase.tasks[0]
 
     @property
+    def langs(self) -> tuple[str, ...]:
+        """The languages of its training rows."""
+        return self.phase.langs or (task(self.task).train_lang,)
+
+    @property
+    def select_langs(self) -> tuple[str, ...]:
+        """The languages of the rows that it selects on."""
+        return (self.phase.selection.langs if self.phase.selection else None) or self.langs
+
+    @property
     def root(self) -> "PhaseNode":
         """The first phase of its line, which takes its encoder from the model's settings."""
         return self.parent.root if self.parent else self
@@ -100,8 +110,10 @@ class PhaseNode:
     @cached_property
     def key(self) -> str:
         """Hash of the settings, the data's declared identity and the parent's key."""
-        settings = {k: v for k, v in what(self.phase).items() if k not in ("name", "parent", "tasks")}
-        declared, lang = task(self.task), task(self.task).train_lang
+        # What languages mean stands in the identities of the rows.
+        settings = {k: v for k, v in what(self.phase).items() if k not in ("name", "parent", "tasks", "langs")}
+        if self.phase.selection:
+            settings["selection"] = {k: v for k, v in settings["selection"].items() if k != "langs"}
         return key_of(
             phase=settings,
             seed=self.seed,
@@ -110,8 +122,8 @@ class PhaseNode:
             tokenizer=self.tokenizer.key if isinstance(self.tokenizer, TokenizerNode) else self.tokenizer,
             world=_key(self.world),
             text=what(self.text) if self.text else None,
-            train=None if self.text else identity(declared, self.train, lang),
-            select=identity(declared, self.select, lang) if self.select else None,
+            train=None if self.text else _identities(self.task, self.train, self.langs),
+            select=_identities(self.task, self.select, self.select_langs) if self.select else None,
         )
 
     @property
@@ -130,6 +142,7 @@ class EvalNode:
     split: str
     langs: tuple[str, ...]
     evaluation: Evaluation = field(repr=False)
+    select: str | None = None  # where a threshold is found, of what is mined
 
     kind = "eval"
 
@@ -147,10 +160,13 @@ class EvalNode:
     def key(self) -> str:
         """Hash of the phase's key, the split and the settings; not of the languages."""
         elsewhere = (
-            ("phase", "tasks", "langs") if self.is_retrieval else ("phase", "tasks", "langs", "pooling", "layer")
+            ("phase", "tasks", "langs") if self.is_retrieval else ("phase", "tasks", "langs", "poolings", "layers")
         )
         settings = {k: v for k, v in what(self.evaluation).items() if k not in elsewhere}
-        return key_of(eval=settings, phase=self.phase.key, split=identity(task(self.task), self.split, "{lang}"))
+        more = {"select": identity(task(self.task), self.select, "{lang}")} if self.select else {}
+        return key_of(
+            eval=settings, phase=self.phase.key, split=identity(task(self.task), self.split, "{lang}"), **more
+        )
 
     @property
     def parents(self) -> tuple["Node", ...]:
@@ -165,6 +181,11 @@ FOLDERS: Mapping[str, str] = {"world": "worlds", "tokenizer": "tokenizers", "pha
 def folder_name(node: Node) -> str:
     """Where a node's files lie under the runs folder."""
     return f"{FOLDERS[node.kind]}/{node.name}-{node.key}"
+
+
+def _identities(name: str, spec: str, langs: tuple[str, ...]) -> Any:
+    found = [identity(task(name), spec, lang) for lang in langs]
+    return found[0] if len(found) == 1 else found
 
 
 def _key(node: Node | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The share of predictions that equal the gold value."""
+"""The share of predictions that equal the gold value, alone and with the F1 of one class."""
 
 from collections.abc import Hashable, Sequence
 
@@ -9,3 +9,17 @@ def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> dict[st
     """Serves classes, choices, tokens and retrieval alike; in retrieval a value is the translation's index or id."""
     check_paired(gold, predicted)
     return {"accuracy": sum(a == b for a, b in zip(gold, predicted, strict=True)) / len(gold)}
+
+
+def accuracy_and_f1(
+    gold: Sequence[Hashable], predicted: Sequence[Hashable], positive: Hashable = "1"
+) -> dict[str, float]:
+    """`accuracy`, `f1` of the positive class, and `accuracy_and_f1`, their mean, which is jiant's headline for QQP.
+
+    Without a true positive F1 is 0, as in scikit-learn.
+    """
+    found = accuracy(gold, predicted)["accuracy"]
+    right = sum(a == b == positive for a, b in zip(gold, predicted, strict=True))
+    either = sum((a == positive) + (b == positive) for a, b in zip(gold, predicted, strict=True))
+    f1 = 2 * right / either if right else 0.0
+    return {"accuracy": found, "f1": f1, "accuracy_and_f1": (found + f1) / 2}

@@ -12,7 +12,7 @@ from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
 from xlmr_flax.errors import InputError
 from xlmr_flax.model.dropout import Noise
-from xlmr_flax.model.encoder import Embeddings, Encoder, Layer, Place, Tree
+from xlmr_flax.model.encoder import Embeddings, Encoder, Layer, Norm, Place, Tree
 from xlmr_flax.model.heads import HEADS, HeadSpec, Pooling, SpanLogits, pool
 
 
@@ -31,11 +31,13 @@ class Model:
         return {"encoder": self.init_encoder(key), "head": self.init_head(key)}
 
     def init_encoder(self, key: jax.Array) -> Tree:
-        """Fresh embeddings and layers, stacked along a leading axis."""
+        """Fresh embeddings, layers stacked along a leading axis, and the last norm where layers do not end with one."""
         layer_keys = jax.random.split(_named(key, "layers"), self.arch.num_hidden_layers)
+        norm = {"norm": _params(Norm(self.arch, self.dtype))} if self.arch.pre_norm else {}
         return {
             "embeddings": _params(Embeddings(self.arch, self.dtype, nnx.Rngs(_named(key, "embeddings")))),
             "layers": jax.vmap(lambda each: _params(Layer(self.arch, self.dtype, nnx.Rngs(each))))(layer_keys),
+            **norm,
         }
 
     def init_head(self, key: jax.Array) -> Tree:
@@ -50,8 +52,7 @@ class Model:
         """The head's logits in float32; of the target only positions are read, never labels."""
         noises = _noise(noise, tokens)
         embeddings = self._embeddings(params)
-        x_BLD = self.encoder.embed(embeddings, tokens, noises)
-        x_BLD, _ = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noises, keep=lambda x_BLD: None)
+        x_BLD = self._last_layer(params, self.encoder.embed(embeddings, tokens, noises), tokens, noises)
         return self._head(params)(x_BLD, embeddings["words"], tokens, target, noises)
 
     def loss(self, params: Tree, batch: Batch, noise: jax.Array | None) -> Tally:
@@ -62,12 +63,20 @@ class Model:
         """The loss of logits that `apply` gave."""
         return HEADS[self.spec.kind].loss(logits, target)
 
+    def vectors(self, params: Tree, tokens: Tokens) -> jax.Array:
+        """A dual head's float32 vectors (B, D) of rows that hold one unit each, to be compared by inner product."""
+        x_BLD = self.encoder.embed(self._embeddings(params), tokens, None)
+        x_BLD = self._last_layer(params, x_BLD, tokens, None)
+        return self._head(params).vectors(x_BLD, jnp.zeros((len(x_BLD), 1), jnp.int32))[:, 0]
+
     def hidden_states(self, params: Tree, tokens: Tokens) -> jax.Array:
         """The embeddings' output and every layer's, stacked in front of BLD."""
         return self._every_layer(params, tokens, lambda x_BLD: x_BLD)
 
-    def embeddings(self, params: Tree, tokens: Tokens, pooling: Pooling, layers: tuple[int, ...]) -> jax.Array:
-        """Float32 vectors (layer, B, D) of rows that hold one unit each, from one pass that keeps only vectors.
+    def embeddings(
+        self, params: Tree, tokens: Tokens, poolings: tuple[Pooling, ...], layers: tuple[int, ...]
+    ) -> jax.Array:
+        """Float32 vectors (layer, pooling, B, D) of rows that hold one unit each; one pass that keeps only vectors.
 
         Layer 0 is the embeddings' output, layer n the n-th layer's.
         """
@@ -76,13 +85,28 @@ class Model:
             raise InputError(
                 f"layers {outside} do not exist: this encoder has 0 (its embeddings) to {last}; name some of these"
             )
-        pooled = self._every_layer(params, tokens, lambda x_BLD: pool(x_BLD, tokens, pooling))
+        pooled = self._every_layer(
+            params, tokens, lambda x_BLD: jnp.stack([pool(x_BLD, tokens, pooling) for pooling in poolings])
+        )
         return pooled[jnp.array(layers)]
+
+    def _last_layer(self, params: Tree, x_BLD: jax.Array, tokens: Tokens, noise: Noise | None) -> jax.Array:
+        x_BLD, _ = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noise, keep=lambda x_BLD: None)
+        return self._finished(params, x_BLD)
 
     def _every_layer(self, params: Tree, tokens: Tokens, keep: Any) -> jax.Array:
         x_BLD = self.encoder.embed(self._embeddings(params), tokens, None)
-        _, kept = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, None, keep=keep)
-        return jnp.concatenate([keep(x_BLD)[None], kept])
+        y_BLD, kept = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, None, keep=keep)
+        # Of the last layer alone the norm that follows it is part, as in transformers' hidden_states.
+        last = keep(self._finished(params, y_BLD))
+        return jnp.concatenate([keep(x_BLD)[None], kept[:-1], last[None]])
+
+    def _finished(self, params: Tree, x_BLD: jax.Array) -> jax.Array:
+        """The last layer's output as heads see it."""
+        if self.encoder.norm is None:
+            return x_BLD
+        placed = self.encoder.place.weights({"encoder": {"norm": params["encoder"]["norm"]}})
+        return nnx.merge(self.encoder.norm, placed["encoder"]["norm"])(x_BLD)
 
     def _embeddings(self, params: Tree) -> Tree:
         placed = self.encoder.place.weights({"encoder": {"embeddings": params["encoder"]["embeddings"]}})
@@ -108,6 +132,7 @@ def build(arch: Architecture, spec: HeadSpec, dtype: Any, *, remat: bool = False
         encoder=Encoder(
             embeddings=_definition(lambda: Embeddings(arch, dtype, nnx.Rngs(key))),
             layer=_definition(lambda: Layer(arch, dtype, nnx.Rngs(key))),
+            norm=_definition(lambda: Norm(arch, dtype)) if arch.pre_norm else None,
             place=place or Place(),
             remat=remat,
         ),

@@ -17,6 +17,7 @@ from xlmr_flax.data.batch import Tokens
 from xlmr_flax.model.dropout import Noise, Site, drop_channels, drop_probabilities
 
 Tree = dict[str, Any]
+Part = Callable[[jax.Array], jax.Array]
 
 NEVER = -1e30  # a logit that softmax turns into an exact 0.0, and that stays finite where everything is masked
 ROWS_MULTIPLE = 128  # the word table is padded to this, so that it divides over any mesh and fills a TPU's lanes
@@ -95,7 +96,8 @@ class Embeddings(nnx.Module):
         positions_PD = spread * jax.random.normal(rngs.params(), (arch.max_position_embeddings, width))
         self.positions = nnx.Param(positions_PD.at[self.pad].set(0))  # PD
         self.types = nnx.Param(spread * jax.random.normal(rngs.params(), (arch.type_vocab_size, width)))  # TD
-        self.norm = Norm(arch, dtype)
+        self.norm = None if arch.pre_norm else Norm(arch, dtype)
+        self.dtype = dtype
 
     def __call__(self, tokens: Tokens, noise: Noise | None) -> jax.Array:
         # XLM-R counts positions from pad + 1 = 2 and gives padding position 1. Counting from 0 loads without complaint
@@ -104,7 +106,21 @@ class Embeddings(nnx.Module):
         words_BLD = jnp.take(self.words[...], tokens.ids_BL, axis=0).astype(jnp.float32)
         positions_BLD = jnp.take(self.positions[...], position_BL, axis=0).astype(jnp.float32)
         x_BLD = words_BLD + self.types[...][0][None, None].astype(jnp.float32) + positions_BLD
-        return drop_channels(self.norm(x_BLD), noise, self.rate, site=Site.EMBEDDINGS)
+        x_BLD = x_BLD.astype(self.dtype) if self.norm is None else self.norm(x_BLD)
+        return drop_channels(x_BLD, noise, self.rate, site=Site.EMBEDDINGS)
+
+
+def norm_after(x_BLD: jax.Array, part: Part, norm: Part) -> jax.Array:
+    """A part of a layer as XLM-R has it: residual, then norm."""
+    return norm(x_BLD + part(x_BLD))
+
+
+def norm_before(x_BLD: jax.Array, part: Part, norm: Part) -> jax.Array:
+    """A part of a layer as XLM-R XL has it: what is added up from layer to layer meets no norm."""
+    return x_BLD + part(norm(x_BLD))
+
+
+RESIDUALS = {False: norm_after, True: norm_before}  # by Architecture.pre_norm
 
 
 class Attention(nnx.Module):
@@ -119,17 +135,19 @@ class Attention(nnx.Module):
         self.key = Project("BLD,DHK->BLHK", (D, H, K), (H, K), arch, dtype, rngs)
         self.value = Project("BLD,DHK->BLHK", (D, H, K), (H, K), arch, dtype, rngs)
         self.out = Project("BLHK,HKD->BLD", (H, K, D), (D,), arch, dtype, rngs)
-        self.norm = Norm(arch, dtype)
+        self.norm, self.residual = Norm(arch, dtype), RESIDUALS[arch.pre_norm]
 
     def __call__(self, x_BLD: jax.Array, mask_BLM: jax.Array, noise: Noise | None, layer: jax.Array) -> jax.Array:
+        return self.residual(x_BLD, lambda x_BLD: self._mix(x_BLD, mask_BLM, noise, layer), self.norm)
+
+    def _mix(self, x_BLD: jax.Array, mask_BLM: jax.Array, noise: Noise | None, layer: jax.Array) -> jax.Array:
         q_BLHK, k_BMHK, v_BMHK = self.query(x_BLD), self.key(x_BLD), self.value(x_BLD)
         scores_BHLM = multiply("BLHK,BMHK->BHLM", q_BLHK, k_BMHK, self.dtype) * q_BLHK.shape[-1] ** -0.5
         scores_BHLM = jnp.where(mask_BLM[:, None], scores_BHLM.astype(jnp.float32), NEVER)
         probs_BHLM = jax.nn.softmax(scores_BHLM).astype(self.dtype)
         probs_BHLM = drop_probabilities(probs_BHLM, noise, self.probability_rate, layer=layer)
         mixed_BLHK = multiply("BHLM,BMHK->BLHK", probs_BHLM, v_BMHK, self.dtype)
-        y_BLD = drop_channels(self.out(mixed_BLHK), noise, self.rate, site=Site.ATTENTION, layer=layer)
-        return self.norm(x_BLD + y_BLD)
+        return drop_channels(self.out(mixed_BLHK), noise, self.rate, site=Site.ATTENTION, layer=layer)
 
 
 class FeedForward(nnx.Module):
@@ -140,11 +158,15 @@ class FeedForward(nnx.Module):
         D, F = arch.hidden_size, arch.intermediate_size
         self.up = Project("BLD,DF->BLF", (D, F), (F,), arch, dtype, rngs)
         self.down = Project("BLF,FD->BLD", (F, D), (D,), arch, dtype, rngs)
-        self.norm = Norm(arch, dtype)
+        self.norm, self.residual = Norm(arch, dtype), RESIDUALS[arch.pre_norm]
 
     def __call__(self, x_BLD: jax.Array, noise: Noise | None, layer: jax.Array) -> jax.Array:
+        return self.residual(x_BLD, lambda x_BLD: self._feed(x_BLD, noise, layer), self.norm)
+
+    def _feed(self, x_BLD: jax.Array, noise: Noise | None, layer: jax.Array) -> jax.Array:
         y_BLD = self.down(ACTIVATIONS[self.activation](self.up(x_BLD)))
-        return self.norm(x_BLD + drop_channels(y_BLD, noise, self.rate, site=Site.FEED_FORWARD, layer=layer))
+        # transformers' XLM-R XL drops nothing here; fairseq, which trained it, does (TransformerEncoderLayerBase).
+        return drop_channels(y_BLD, noise, self.rate, site=Site.FEED_FORWARD, layer=layer)
 
 
 class Layer(nnx.Module):
@@ -163,6 +185,7 @@ class Encoder(NamedTuple):
 
     embeddings: nnx.GraphDef
     layer: nnx.GraphDef
+    norm: nnx.GraphDef | None  # of the last layer's output; None where each layer ends with its own
     place: Place
     remat: bool
 

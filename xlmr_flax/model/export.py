@@ -12,17 +12,18 @@ from safetensors.numpy import save_file
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.errors import InputError
 from xlmr_flax.model.encoder import Tree
-from xlmr_flax.model.heads import HeadSpec
-from xlmr_flax.model.hub import MODEL_TYPE
-from xlmr_flax.model.weights import ENCODER, PREFIX, flat, head_rows, leaves, names, outward
+from xlmr_flax.model.heads import HeadSpec, Kind
+from xlmr_flax.model.hub import FAMILIES
+from xlmr_flax.model.weights import PREFIX, encoder_rows, flat, head_rows, leaves, names, outward
 
-CLASSES = {
-    "sequence": "XLMRobertaForSequenceClassification",
-    "choice": "XLMRobertaForMultipleChoice",
-    "token": "XLMRobertaForTokenClassification",
-    "span": "XLMRobertaForQuestionAnswering",
-    "mlm": "XLMRobertaForMaskedLM",
-    "embedding": "XLMRobertaModel",
+CLASSES: dict[Kind, str] = {  # after the name of the family
+    "sequence": "ForSequenceClassification",
+    "choice": "ForMultipleChoice",
+    "token": "ForTokenClassification",
+    "span": "ForQuestionAnswering",
+    "mlm": "ForMaskedLM",
+    "embedding": "Model",
+    "dual": "Model",
 }
 
 TOKENIZER_FILES = (
@@ -64,12 +65,22 @@ def export(
     partial.replace(folder)
 
 
+def class_name(arch: Architecture, kind: Kind) -> str:
+    """Their class for an encoder with a head."""
+    return FAMILIES[arch.pre_norm].classes + CLASSES[kind]
+
+
+def kind_of(arch: Architecture, classes: Sequence[str]) -> Kind:
+    """Our head for the classes that a config.json names as its architectures; the embedding where it has none."""
+    return next((kind for kind in CLASSES if class_name(arch, kind) in classes), "embedding")
+
+
 def state_dict(
     arch: Architecture, params: Tree, spec: HeadSpec, *, fetch: Callable[[Any], np.ndarray] = np.asarray
 ) -> dict[str, np.ndarray]:
     """Their tensors by their names."""
     arrays, tensors = dict(flat(params)), {}
-    for leaf in leaves(ENCODER + head_rows(spec.kind)):
+    for leaf in leaves(encoder_rows(arch) + head_rows(spec.kind)):
         array = fetch(arrays.pop(leaf.path))
         layers = array if "{}" in leaf.name else array[None]
         for part, name in zip(layers, names(leaf, arch), strict=True):
@@ -80,19 +91,21 @@ def state_dict(
 
 
 def _full_name(name: str, spec: HeadSpec) -> str:
-    ours_alone = spec.kind == "embedding" or name.startswith(("classifier", "qa_outputs", "lm_head"))
+    ours_alone = spec.kind in ("embedding", "dual") or name.startswith(("classifier", "qa_outputs", "lm_head"))
     return name if ours_alone else PREFIX + name
 
 
 def _config(arch: Architecture, spec: HeadSpec, labels: Sequence[str]) -> dict[str, Any]:
     config = {
-        "architectures": [CLASSES[spec.kind]],
-        "model_type": MODEL_TYPE,
-        **arch.model_dump(),
+        "architectures": [class_name(arch, spec.kind)],
+        "model_type": FAMILIES[arch.pre_norm].model_type,
+        **arch.model_dump(exclude={"pre_norm"}),
         "position_embedding_type": "absolute",
         "tie_word_embeddings": True,
         "dtype": "float32",
     }
+    if spec.kind == "dual":
+        config["similarity"] = spec.similarity  # ours; transformers keeps what it does not know
     if labels:
         config["id2label"] = {str(i): label for i, label in enumerate(labels)}
         config["label2id"] = {label: i for i, label in enumerate(labels)}

@@ -14,6 +14,7 @@ from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batch import (
     IGNORED,
     ChoiceTarget,
+    DualTarget,
     MaskedTarget,
     SequenceTarget,
     SpanTarget,
@@ -25,18 +26,29 @@ from xlmr_flax.errors import InputError
 from xlmr_flax.model.dropout import Noise, Site, drop_channels
 from xlmr_flax.model.encoder import ACTIVATIONS, NEVER, Norm, Project, multiply, padded_rows
 
-Kind = Literal["sequence", "choice", "token", "span", "mlm", "embedding"]
+Kind = Literal["sequence", "choice", "token", "span", "mlm", "embedding", "dual"]
 Pooling = Literal["mean", "first"]
+Similarity = Literal["cosine", "dot"]
+
+# What similarities are multiplied by before the softmax: XTREME-R's run_retrieval_qa.py has 100 for the cosine.
+SCALES: dict[str, float] = {"cosine": 100.0, "dot": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class HeadSpec:
-    """Which head, and its number of classes, options or tags; 0 for span, mlm and embedding, whose size is given."""
+    """Which head, and its number of classes, options or tags; 0 for those whose size is given.
+
+    A dual head compares its two vectors by `similarity`, times `scale` (None: SCALES); other heads read neither.
+    """
 
     kind: Kind
     size: int = 0
+    similarity: Similarity = "cosine"
+    scale: float | None = None
 
     def __post_init__(self) -> None:
+        if self.scale is not None and not self.scale > 0:
+            raise InputError(f"a scale of {self.scale} makes no softmax; give a number above 0")
         if self.kind not in get_args(Kind):
             raise InputError(f"head kind {self.kind!r} does not exist; there are {', '.join(get_args(Kind))}")
         sized = self.kind in ("sequence", "choice", "token")
@@ -163,12 +175,51 @@ class MaskedHead(nnx.Module):
         return _labelled(logits_BGV, target.label_BG)
 
 
+class DualHead(nnx.Module):
+    """A vector for each unit, from its <s> through the pooler; queries find their documents by these vectors.
+
+    The loss is the softmax of each query over the documents of all items that it is given, and in this direction
+    alone, as XTREME-R trains (run_retrieval_qa.py). A document that stands there again for another query is no wrong
+    answer: it is left out.
+    """
+
+    def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
+        self.similarity = spec.similarity
+        self.scale = SCALES[spec.similarity] if spec.scale is None else spec.scale
+        D = arch.hidden_size
+        self.pooler = Project("BSD,DE->BSE", (D, D), (D,), arch, dtype, rngs)
+
+    def __call__(
+        self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: DualTarget, noise: Noise | None
+    ) -> jax.Array:
+        """The vectors of queries and documents as E2D; the queries' carry the scale."""
+        x_E2D = self.vectors(x_BLD, target.first_BS).reshape(-1, 2, x_BLD.shape[-1])
+        return x_E2D * jnp.array([self.scale, 1.0])[None, :, None]
+
+    def vectors(self, x_BLD: jax.Array, first_BS: jax.Array) -> jax.Array:
+        """What is compared by inner product, as BSD in float32: of length 1 where the similarity is the cosine."""
+        x_BSD = jnp.tanh(self.pooler(_at(x_BLD, first_BS))).astype(jnp.float32)
+        if self.similarity == "dot":
+            return x_BSD
+        return x_BSD * jax.lax.rsqrt(jnp.maximum(jnp.square(x_BSD).sum(-1, keepdims=True), 1e-24))
+
+    @staticmethod
+    def loss(vectors_E2D: jax.Array, target: DualTarget) -> Tally:
+        logits_EN = multiply("ED,ND->EN", vectors_E2D[:, 0], vectors_E2D[:, 1], jnp.float32)
+        item_E = jnp.arange(len(logits_EN))
+        own_EN = item_E[:, None] == item_E[None]
+        again_EN = target.document_E[:, None] == target.document_E[None]
+        wrong_EN = ~again_EN & (target.weight_E > 0)[None]
+        return _tally(cross_entropy(jnp.where(own_EN | wrong_EN, logits_EN, NEVER), item_E), target.weight_E)
+
+
 HEADS: dict[str, type[nnx.Module]] = {
     "sequence": SequenceHead,
     "choice": ChoiceHead,
     "token": TokenHead,
     "span": SpanHead,
     "mlm": MaskedHead,
+    "dual": DualHead,
 }  # the embedding has no parameters: it is `pool`
 
 

@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import huggingface_hub
 import pydantic
@@ -16,9 +17,19 @@ SMALL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "specia
 SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json")
 BIN = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
-MODEL_TYPE = "xlm-roberta"
 
-# What transformers takes where config.json is silent, which is not always what we take; sizes have to be there.
+class Family(NamedTuple):
+    """Encoders that differ in sizes alone, and how transformers speaks of them.
+
+    `silent` is what transformers takes where config.json is silent, which is not always what we take; sizes have to be
+    there.
+    """
+
+    model_type: str
+    classes: str  # what the names of its classes begin with
+    silent: dict[str, Any]
+
+
 SILENT = {
     "hidden_act": "gelu",
     "hidden_dropout_prob": 0.1,
@@ -33,9 +44,17 @@ SILENT = {
     "eos_token_id": 2,
 }
 
+FAMILIES = {  # by Architecture.pre_norm
+    False: Family("xlm-roberta", "XLMRoberta", SILENT),
+    True: Family(
+        "xlm-roberta-xl",
+        "XLMRobertaXL",
+        {**SILENT, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
+    ),
+}
+
 # Settings that change what is computed: only these values are built here.
 ONLY: dict[str, Any] = {
-    "model_type": MODEL_TYPE,
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
@@ -55,6 +74,7 @@ IGNORED = frozenset(
             "dtype",
             "tokenizer_class",
             "language",
+            "similarity",  # of a dual head that we exported
         ),
         *("id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params"),
         *("use_cache", "output_past", "output_attentions", "output_hidden_states", "return_dict"),
@@ -93,24 +113,39 @@ def architecture(folder: Path) -> Architecture:
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(config, dict):
         raise InputError(f"{path}: a {type(config).__name__} where settings were expected")
-    fields = Architecture.model_fields
-    problems = [
-        f"{path}: {name}={config.get(name)!r} is not supported, only {value!r}"
+    fields = Architecture.model_fields.keys() - {"pre_norm"}
+    known = {"model_type", *fields, *ONLY, *IGNORED}
+    problems = [f"{path}: {problem}" for problem in _family_problems(config)]
+    problems += [
+        f"{path}: {name}={config[name]!r} is not supported, only {value!r}"
         for name, value in ONLY.items()
-        if config.get(name, None if name == "model_type" else value) != value
+        if config.get(name, value) != value
     ]
     problems += [
         f"{path}: {name} is a setting nobody here knows; if it does not change the encoder, take it out"
         for name in config
-        if name not in fields and name not in ONLY and name not in IGNORED
+        if name not in known
     ]
     if problems:
         raise listed(problems)
+    pre_norm = next(key for key, family in FAMILIES.items() if family.model_type == config["model_type"])
     stated = {name: config[name] for name in fields if name in config}
     try:
-        return Architecture(**{**SILENT, **stated})
+        return Architecture(**{**FAMILIES[pre_norm].silent, **stated, "pre_norm": pre_norm})
     except pydantic.ValidationError as error:
         raise listed([f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from error
+
+
+def _family_problems(config: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a config.json's model_type; early revisions of facebook/xlm-roberta-xxl state a wrong one."""
+    stated, known = config.get("model_type"), [family.model_type for family in FAMILIES.values()]
+    if stated not in known:
+        yield f"model_type={stated!r} is not supported, only {' or '.join(map(repr, known))}"
+    elif stated == FAMILIES[False].model_type and FAMILIES[True].classes in str(config.get("architectures")):
+        yield (
+            f"model_type={stated!r} contradicts architectures={config['architectures']!r}; "
+            "take a later revision of the weights, or correct the file"
+        )
 
 
 def _snapshot(weights: str, revision: str, cache: Path | None, patterns: tuple[str, ...]) -> Path:

@@ -18,7 +18,7 @@ from xlmr_flax.model.encoder import Tree
 from xlmr_flax.model.stored import open_folder
 from xlmr_flax.model.unpickle import Stored
 
-PREFIX = "roberta."  # of everything but heads, unless the checkpoint is of XLMRobertaModel alone
+PREFIX = "roberta."  # of everything but heads, unless the checkpoint is of XLMRobertaModel or XLMRobertaXLModel alone
 
 
 class Form(enum.Enum):
@@ -39,24 +39,35 @@ class Row(NamedTuple):
     form: Form
 
 
-ENCODER = (
+BODY = (  # of an encoder, without its norms
     Row("encoder.embeddings.words", "embeddings.word_embeddings", Form.TABLE),
     Row("encoder.embeddings.positions", "embeddings.position_embeddings", Form.TABLE),
     Row("encoder.embeddings.types", "embeddings.token_type_embeddings", Form.TABLE),
-    Row("encoder.embeddings.norm", "embeddings.LayerNorm", Form.NORM),
     Row("encoder.layers.attention.query", "encoder.layer.{}.attention.self.query", Form.LINEAR),
     Row("encoder.layers.attention.key", "encoder.layer.{}.attention.self.key", Form.LINEAR),
     Row("encoder.layers.attention.value", "encoder.layer.{}.attention.self.value", Form.LINEAR),
     Row("encoder.layers.attention.out", "encoder.layer.{}.attention.output.dense", Form.FROM_HEADS),
-    Row("encoder.layers.attention.norm", "encoder.layer.{}.attention.output.LayerNorm", Form.NORM),
     Row("encoder.layers.feed_forward.up", "encoder.layer.{}.intermediate.dense", Form.LINEAR),
     Row("encoder.layers.feed_forward.down", "encoder.layer.{}.output.dense", Form.LINEAR),
-    Row("encoder.layers.feed_forward.norm", "encoder.layer.{}.output.LayerNorm", Form.NORM),
 )
+
+NORMS = {  # by Architecture.pre_norm
+    False: (
+        Row("encoder.embeddings.norm", "embeddings.LayerNorm", Form.NORM),
+        Row("encoder.layers.attention.norm", "encoder.layer.{}.attention.output.LayerNorm", Form.NORM),
+        Row("encoder.layers.feed_forward.norm", "encoder.layer.{}.output.LayerNorm", Form.NORM),
+    ),
+    True: (
+        Row("encoder.layers.attention.norm", "encoder.layer.{}.attention.self_attn_layer_norm", Form.NORM),
+        Row("encoder.layers.feed_forward.norm", "encoder.layer.{}.LayerNorm", Form.NORM),
+        Row("encoder.norm", "encoder.LayerNorm", Form.NORM),
+    ),
+}
 
 # Part of the pretrained model: read where present, whatever the task.
 PRETRAINED_HEADS = {
     "choice": (Row("head.pooler", "pooler.dense", Form.LINEAR),),
+    "dual": (Row("head.pooler", "pooler.dense", Form.LINEAR),),
     "mlm": (
         Row("head.dense", "lm_head.dense", Form.LINEAR),
         Row("head.norm", "lm_head.layer_norm", Form.NORM),
@@ -155,6 +166,11 @@ def leaves(rows: tuple[Row, ...]) -> Iterator[Leaf]:
             yield Leaf(f"{ours}.bias", f"{theirs}.bias", form, 0)
 
 
+def encoder_rows(arch: Architecture) -> tuple[Row, ...]:
+    """All rows of an encoder."""
+    return BODY + NORMS[arch.pre_norm]
+
+
 def head_rows(kind: str) -> tuple[Row, ...]:
     """All rows of a head."""
     return PRETRAINED_HEADS.get(kind, ()) + TASK_HEADS.get(kind, ())
@@ -233,7 +249,7 @@ def _without_prefix(folder: Path, tensors: dict[str, Stored]) -> dict[str, Store
 
 def _wanted(model: Model, tensors: dict[str, Stored], head: bool) -> tuple[dict[str, Leaf], set[str]]:
     """The leaves to read by path, and the paths of those that are fresh."""
-    rows = ENCODER
+    rows = encoder_rows(model.arch)
     pretrained, task = (table.get(model.spec.kind, ()) for table in (PRETRAINED_HEADS, TASK_HEADS))
     if head or any(leaf.name in tensors for leaf in leaves(pretrained)):
         rows += pretrained

@@ -2,11 +2,10 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xlmr_flax.config.schema import Evaluation
 from xlmr_flax.graph.build import Graph, Scored
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
 from xlmr_flax.tasks.catalogue import task
@@ -17,6 +16,7 @@ COLUMNS = (
     "arm", "asked_phase", "phase", "task", "setting", "lang", "metric", "score", "n_scored", "n_dataset", "seed",
     "phase_key", "selection", "flags",
 )  # fmt: skip
+TOLD = {"mean": "mean with <s> and </s>", "cls": "<s>"}  # how tokens become one vector
 ONE_LINE = ("arm", "asked_phase", "task", "setting", "metric")  # rows that agree in these differ in language only
 
 
@@ -37,14 +37,15 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
     path = runs / folder_name(node) / "scores.json"
     langs = json.loads(path.read_text(encoding="utf-8"))["langs"] if path.is_file() else {}
     done = json.loads((runs / folder_name(node.phase) / "DONE").read_text(encoding="utf-8")) if langs else {}
+    trained = _read(runs / folder_name(node.phase) / "config.json") if langs else {}
     for lang in (lang for lang in node.langs if lang in langs):
-        for metric, score in langs[lang]["scores"].items():
+        for told, metric, score in figures(langs[lang]):
             yield {
                 "arm": scored.arm,
                 "asked_phase": node.evaluation.phase,
                 "phase": node.phase.name,
                 "task": node.task,
-                "setting": setting(node),
+                "setting": ", ".join(filter(None, (told, setting(node)))),
                 "lang": lang,
                 "metric": metric,
                 "score": score,
@@ -53,20 +54,23 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 "seed": node.phase.seed,
                 "phase_key": node.phase.key,
                 "selection": done["selection"] + (f", step {done['step']}" if done["step"] != done["steps"] else ""),
-                "flags": flags(node),
+                "flags": [*flags(node), *release_flags(langs[lang], trained)],
             }
+
+
+def figures(scored: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """What was scored in a language, in every setting of a sweep: the setting in words, the metric and the score.
+
+    Retrieval says always what stands for a sentence, because published figures differ by it.
+    """
+    for one in scored.get("settings") or [scored]:
+        told = f"layer {one['layer']}, {TOLD[one['pooling']]}" if "layer" in one else one.get("told", "")
+        yield from ((told, metric, score) for metric, score in one["scores"].items())
 
 
 def setting(node: EvalNode) -> str:
     """Where an evaluation departs from the defaults, as it must where one phase is scored twice on a task."""
-    asked, found = node.evaluation, []
-    if node.is_retrieval and asked.layer is not None:
-        found.append(f"layer {asked.layer}")
-    if node.is_retrieval and asked.pooling != Evaluation.model_fields["pooling"].default:
-        found.append(asked.pooling)
-    if asked.length is not None:
-        found.append(f"length {asked.length}")
-    return ", ".join(found)
+    return "" if node.evaluation.length is None else f"length {node.evaluation.length}"
 
 
 def flags(node: EvalNode) -> list[str]:
@@ -76,7 +80,22 @@ def flags(node: EvalNode) -> list[str]:
         found.append("transductive")
     if node.split != (task(node.task).test or node.split):
         found.append(f"split {node.split}")
+    if not node.phase.text and node.phase.langs != (task(node.phase.task).train_lang,):
+        found.append(f"trained in {', '.join(node.phase.langs)}")
     return found
+
+
+def release_flags(scored: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str]:
+    """Where the scored or the training rows are not those of the source that the task declares first.
+
+    `scored` is a language of scores.json and `trained` a phase's config.json; older ones do not say.
+    """
+    found = [f"scored on {scored['release']}"] if scored.get("release") else []
+    return [*found, *(f"trained on {release}" for release in trained.get("releases", ()))]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def transductive(node: EvalNode) -> bool:

@@ -10,8 +10,24 @@ from rich.table import Table
 from xlmr_flax.report.results import ONE_LINE
 
 Row = dict[str, Any]
-HIDDEN = ("precision", "recall")  # in results.json, not in the table
-NAMES = {"accuracy_centred": "accuracy, centred", "exact_match": "exact match", "f1": "F1"}
+# In results.json, not in the table.
+HIDDEN = (
+    "precision", "recall", "has_answer_f1", "has_answer_exact_match", "no_answer_f1", "no_answer_exact_match",
+)  # fmt: skip
+RELEASES = ("scored on ", "trained on ")  # begin the flags that name a release
+NAMES = {
+    "accuracy_and_f1": "mean of accuracy and F1",
+    "accuracy_centred": "accuracy, centred",
+    "best_exact_match": "exact match, best threshold",
+    "best_f1": "F1, best threshold",
+    "exact_match": "exact match",
+    "exact_match_sane": "exact match, sane",
+    "f1": "F1",
+    "f1_sane": "F1, sane",
+    "map@20": "mAP@20",
+    "mrr@20": "MRR@20",
+    "token_accuracy": "token accuracy",
+}
 
 
 def print_results(results: dict[str, Any], console: Console) -> None:
@@ -28,6 +44,13 @@ def print_results(results: dict[str, Any], console: Console) -> None:
             console.print(f"  {line}", highlight=False)
     for line in _notes(rows):
         console.print(line, highlight=False)
+
+
+def print_unscored(unscored: Sequence[Row], console: Console) -> None:
+    """A line for each task whose labels are hidden in some languages: what was predicted there, and not scored."""
+    for name in dict.fromkeys(row["task"] for row in unscored):
+        told = ", ".join(f"{row['lang']} ({row['predicted']:,})" for row in unscored if row["task"] == name)
+        console.print(f"{name}: labels hidden, predicted and not scored: {told}", highlight=False)
 
 
 def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
@@ -84,6 +107,16 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
     for flag in dict.fromkeys(flag for row in rows for flag in row["flags"] if flag.startswith("split ")):
         tasks = sorted({row["task"] for row in rows if flag in row["flags"]})
         yield f"{', '.join(tasks)}: scored on the {flag} only"
+    for flag in dict.fromkeys(flag for row in rows for flag in row["flags"] if flag.startswith("trained in ")):
+        phases = sorted({row["phase"] for row in rows if flag in row["flags"]})
+        yield f"{', '.join(phases)}: {flag}"
+    lost = {row["task"]: None for row in rows if row["n_scored"] < row["n_dataset"]}
+    for name in lost:
+        told = {row["lang"]: row["n_dataset"] - row["n_scored"] for row in rows if row["task"] == name}
+        yield f"{name}: rows left out: " + ", ".join(f"{count:,} in {lang}" for lang, count in told.items() if count)
+    for flag in dict.fromkeys(flag for row in rows for flag in row["flags"] if flag.startswith(RELEASES)):
+        tasks = sorted({row["task"] for row in rows if flag in row["flags"]})
+        yield f"{', '.join(tasks)}: {flag}, not the source that the task names first"
 
 
 def _same(row: Row, entry: Row) -> bool:

@@ -1,5 +1,6 @@
-"""Words with tags in two columns, as XTREME writes UDPOS."""
+"""Words with tags in two columns: as XTREME writes UDPOS and PAN-X, as CCG supertags come, and WikiANN's own files."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from xlmr_flax.errors import InputError
@@ -11,6 +12,22 @@ def read_tagged(path: Path) -> list[Tagged]:
     """Lines `word TAB tag`, a blank line between sentences; a file that has words only has no tags.
 
     A sentence's id is the number of its first line, from 1.
+    """
+    return _read(path, lambda cell: cell, {1: "a word only", 2: "a word, a TAB and its tag"})
+
+
+def read_wikiann(path: Path) -> list[Tagged]:
+    """The files of WikiANN's archive, whose lines are `LANG:word TAB tag`.
+
+    A word may be blank there: it stays, so that every line has its tag, and is encoded as an unknown one.
+    """
+    return _read(path, _after_prefix, {2: "LANG:word, a TAB and its tag"})
+
+
+def _read(path: Path, word_in: Callable[[str], str | None], forms: Mapping[int, str]) -> list[Tagged]:
+    """The sentences of a file whose lines have one of the `forms`, by their number of columns, and all the same.
+
+    `word_in` gives the word that a first column holds, or None where it is not of the form.
     """
     rows: list[Tagged] = []
     sentence: list[list[str]] = []
@@ -25,12 +42,17 @@ def read_tagged(path: Path) -> list[Tagged]:
             sentence, start = [], number + 1
             continue
         cells = line.split("\t")
-        columns = columns or len(cells)
-        if len(cells) != columns or columns > 2 or not all(cell.strip() for cell in cells):
-            wanted = "a word only" if columns == 1 else "a word, a TAB and its tag"
+        word, columns = word_in(cells[0]), columns or len(cells)
+        if word is None or len(cells) != columns or columns not in forms or not all(cell.strip() for cell in cells):
+            wanted = forms.get(columns, forms[2])
             raise InputError(f"{path}:{number}: found {line!r}, wanted {wanted}, as on the lines before")
-        sentence.append(cells)
+        sentence.append([word, *cells[1:]])
     return rows
+
+
+def _after_prefix(cell: str) -> str | None:
+    lang, colon, word = cell.partition(":")
+    return word.strip() if lang and colon else None
 
 
 def _row(start: int, sentence: list[list[str]]) -> Tagged:

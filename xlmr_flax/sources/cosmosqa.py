@@ -11,7 +11,7 @@ _LABELLED = [*_UNLABELLED, "label"]
 
 
 def read_cosmosqa(path: Path) -> list[Choices]:
-    """The prompt is `context + " " + question`, as in jiant; questions about one context make a group.
+    """The prompt is the context and then the question, as in jiant; questions about one context make a group.
 
     The group's name is the id of its first question.
     """
@@ -36,7 +36,7 @@ def read_cosmosqa(path: Path) -> list[Choices]:
             raise InputError(f"{path}:{line}: the id {name!r} stands on line {seen[name]} already; ids are unique")
         label = _label(cells[7], f"{path}:{line}") if len(cells) == 8 else None
         group = group_of.setdefault(context, name)
-        rows.append(Choices(name, group, prompt=f"{context} {question}", options=tuple(cells[3:7]), label=label))
+        rows.append(Choices(name, group, context, options=tuple(cells[3:7]), label=label, question=question))
     return rows
 
 

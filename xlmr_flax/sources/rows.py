@@ -17,13 +17,17 @@ class Classified(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """A prompt with several continuations, of which `label` counts the right one from 0."""
+    """A prompt with several continuations, of which `label` counts the right one from 0.
+
+    `question` ends the prompt; where a length does not hold all, what stands before it is cut first.
+    """
 
     id: str
     group: str
     prompt: str
     options: tuple[str, ...]
     label: int | None
+    question: str = ""
 
 
 class Tagged(NamedTuple):
@@ -43,13 +47,16 @@ class Answer(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A question about a context; `group` is the article that the context comes from."""
+    """A question about a context; `group` is the article that the context comes from.
+
+    `answers` is None where the file hides them, and () where the context holds none (SQuAD 2.0).
+    """
 
     id: str
     group: str
     context: str
     question: str
-    answers: tuple[Answer, ...]
+    answers: tuple[Answer, ...] | None
 
 
 class Aligned(NamedTuple):
@@ -83,17 +90,24 @@ class Mined(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """A query and the document that answers it, to train two vectors to be near; `document_id` names the document."""
+    """A query and the document that answers it, to train two vectors to be near; `document_id` names the document.
+
+    `context` is what surrounds the document and is read with it, where there is something.
+    """
 
     id: str
     group: str
     query: str
     document: str
     document_id: str
+    context: str | None = None
 
 
 class Query(NamedTuple):
-    """A query and the ids of the documents that answer it; None where the file hides them."""
+    """A query and the ids of the documents that answer it; None where the file hides them.
+
+    Queries of the same id in files of several languages ask the same: each finds the documents of all.
+    """
 
     id: str
     group: str
@@ -102,11 +116,23 @@ class Query(NamedTuple):
 
 
 class Document(NamedTuple):
-    """One of the documents among which queries find theirs."""
+    """One of the documents among which queries find theirs; `context` as in Matched."""
 
     id: str
     group: str
     text: str
+    context: str | None = None
+
+
+class Excluded(NamedTuple):
+    """In a row's place where official data is known to be dirty: what `reason` says is wrong with it, in a few words.
+
+    Readers return it among their rows; it is never trained on or scored, and every report counts it.
+    """
+
+    id: str
+    group: str
+    reason: str
 
 
 Row = Classified | Choices | Tagged | Question | Aligned | Text | Mined | Matched | Query | Document

@@ -8,6 +8,11 @@ def codes(listed: str) -> tuple[str, ...]:
     return tuple(listed.split())
 
 
-def xtreme(folder: str) -> dict[str, tuple[str, ...]]:
-    """The patterns of train, dev and test in a folder of XTREME's TAB-separated files."""
-    return {split: (f"{folder}/{split}-{{lang}}.tsv",) for split in ("train", "dev", "test")}
+def xtreme(folder: str, *splits: str) -> dict[str, tuple[str, ...]]:
+    """The patterns of these splits, or of train, dev and test, in a folder of XTREME's TAB-separated files."""
+    return {split: (f"{folder}/{split}-{{lang}}.tsv",) for split in splits or ("train", "dev", "test")}
+
+
+def translated(folder: str) -> dict[str, tuple[str, ...]]:
+    """The patterns of train, dev and test of a user's translations (`sources.translated`)."""
+    return {split: (f"translated/{folder}/{split}-{{lang}}.jsonl",) for split in ("train", "dev", "test")}

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from xlmr_flax.errors import InputError
-from xlmr_flax.sources.rows import Row
+from xlmr_flax.sources.rows import Excluded, Row
 
-AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRow = TypeVar("AnyRow", bound=Row | Excluded)
 
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\[(?:([0-9]{1,3})%)?:(?:([0-9]{1,3})%)?\])?")
 

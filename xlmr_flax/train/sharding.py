@@ -48,6 +48,10 @@ STORED: Mapping[str, tuple[tuple[str, P], ...]] = {
         (r"head\.norm\.(scale|bias)$", P()),
         (r"head\.bias$", P(("fsdp", "tensor"))),  # V
     ),
+    "dual": (
+        (r"head\.pooler\.kernel$", P("fsdp", None)),
+        (r"head\.pooler\.bias$", P()),
+    ),
 }
 
 ROWS = P(("data", "fsdp"))  # a batch's rows

@@ -165,31 +165,89 @@ def _program_part(optim: Optim) -> Optim:
 def _train_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
     tx = make_optimizer(optim)
     kept = _places(abstract_state(model, optim, mesh))
-    return jax.jit(functools.partial(train_step, model=model, tx=tx), donate_argnums=0, out_shardings=(kept, None))
+    gradients = batch_gradients if model.spec.kind == "dual" else summed_gradients
+    step = functools.partial(train_step, model=model, tx=tx, gradients=gradients)
+    return jax.jit(step, donate_argnums=0, out_shardings=(kept, None))
 
 
-def train_step(
-    state: State, batch: Batch, course: Course, *, model: Model, tx: optax.GradientTransformation
-) -> tuple[State, Tally]:
-    """One update from a batch whose arrays carry micro-batches on their first axis.
+Gradients = Callable[[Model, Params, Batch, jax.Array | None], tuple[Tally, Params]]
 
-    Sums of losses and gradients are added over micro-batches and divided once, by the count of all of them.
-    """
-    noise = word(course.seed, "dropout", state.step)
+
+def summed_gradients(model: Model, params: Params, batch: Batch, noise: jax.Array | None) -> tuple[Tally, Params]:
+    """Sums of losses and of gradients over micro-batches, which stand on the first axis of the batch's arrays."""
 
     def loss(params: Params, part: Batch) -> tuple[jax.Array, Tally]:
         tally = model.loss(params, part, noise)
         return tally.total, tally
 
-    def add(total: tuple[Tally, Params], part: Batch) -> tuple[tuple[Tally, Params], None]:
-        (_, tally), grads = jax.value_and_grad(loss, has_aux=True)(state.params, part)
-        return jax.tree.map(jnp.add, total, (tally, grads)), None
+    def of_part(part: Batch) -> tuple[Tally, Params]:
+        (_, tally), grads = jax.value_and_grad(loss, has_aux=True)(params, part)
+        return tally, grads
 
+    return _summed(of_part, batch)
+
+
+def batch_gradients(model: Model, params: Params, batch: Batch, noise: jax.Array | None) -> tuple[Tally, Params]:
+    """The same where every item of the batch is compared with those of all micro-batches, as a dual head does.
+
+    Exact, and yet only one micro-batch's activations are kept at a time (Gao et al. 2021, "Scaling Deep Contrastive
+    Learning Batch Size under Memory Limited Setup"): all vectors are computed without gradients, the loss and its
+    gradient are taken there, and each micro-batch is computed again to carry its share back to the weights. Dropout is
+    the same both times, because its masks are a hash of what they fall on.
+    """
+
+    def vectors(params: Params, part: Batch) -> jax.Array:
+        return model.apply(params, part.tokens, part.target, noise)
+
+    def loss(vectors_KE2D: jax.Array) -> tuple[jax.Array, Tally]:
+        tally = model.head_loss(_merged(vectors_KE2D), jax.tree.map(_merged, batch.target))
+        return tally.total, tally
+
+    def of_all(params: Params) -> tuple[jax.Array, Tally]:
+        return loss(vectors(params, jax.tree.map(lambda x: x[0], batch))[None])
+
+    def of_part(part_and_share: tuple[Batch, jax.Array]) -> Params:
+        part, share_E2D = part_and_share
+        return jax.vjp(lambda params: vectors(params, part), params)[1](share_E2D)[0]
+
+    if len(batch.tokens.ids_BL) == 1:
+        (_, tally), grads = jax.value_and_grad(of_all, has_aux=True)(params)
+        return tally, grads
+    vectors_KE2D = jax.lax.map(lambda part: vectors(params, part), batch)
+    (_, tally), shares_KE2D = jax.value_and_grad(loss, has_aux=True)(vectors_KE2D)
+    return tally, _summed(of_part, (batch, shares_KE2D))
+
+
+def _summed(of_part: Callable[[Any], Any], batch: Any) -> Any:
+    """The sum of what `of_part` gives over the first axis."""
     # The first micro-batch starts the sum: zeros to start from would be a second set of gradients in memory.
     first, rest = (jax.tree.map(lambda x, part=part: x[part], batch) for part in (0, slice(1, None)))
-    (_, tally), grads = jax.value_and_grad(loss, has_aux=True)(state.params, first)
-    if len(rest.tokens.ids_BL):
-        (tally, grads), _ = jax.lax.scan(add, (tally, grads), rest)
+    total = of_part(first)
+    if not len(jax.tree.leaves(rest)[0]):
+        return total
+    return jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, of_part(part)), None), total, rest)[0]
+
+
+def _merged(x: jax.Array) -> jax.Array:
+    """Micro-batches as one batch, in an order that leaves each item on its device."""
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
+
+
+def train_step(
+    state: State,
+    batch: Batch,
+    course: Course,
+    *,
+    model: Model,
+    tx: optax.GradientTransformation,
+    gradients: Gradients = summed_gradients,
+) -> tuple[State, Tally]:
+    """One update from a batch whose arrays carry micro-batches on their first axis.
+
+    Losses and gradients are sums over the batch and are divided once, by the count of all of it.
+    """
+    noise = word(course.seed, "dropout", state.step)
+    tally, grads = gradients(model, state.params, batch, noise)
     grads = jax.tree.map(lambda g: g / jnp.maximum(tally.count, 1.0), grads)
     updates, opt = tx.update(grads, state.opt, state.params)
     lr = learning_rate(state.step, course)
@@ -212,7 +270,13 @@ def make_predict_step(model: Model) -> Callable[[Params, Tokens, Target], Any]:
 
 @functools.lru_cache(maxsize=32)
 def make_embed_step(
-    model: Model, *, pooling: Pooling, layers: tuple[int, ...]
+    model: Model, *, poolings: tuple[Pooling, ...], layers: tuple[int, ...]
 ) -> Callable[[Params, Tokens], jax.Array]:
-    """The jitted sentence vectors (layer, B, D) of a batch."""
-    return jax.jit(lambda params, tokens: model.embeddings(params, tokens, pooling, layers))
+    """The jitted sentence vectors (layer, pooling, B, D) of a batch."""
+    return jax.jit(lambda params, tokens: model.embeddings(params, tokens, poolings, layers))
+
+
+@functools.lru_cache(maxsize=32)
+def make_vector_step(model: Model) -> Callable[[Params, Tokens], jax.Array]:
+    """The jitted vectors (B, D) that a dual head compares, of a batch of single units."""
+    return jax.jit(model.vectors)

@@ -96,9 +96,21 @@ def surface(tokens: Iterable[Token]) -> str:
     return " ".join(token.word for token in tokens)
 
 
+def joined(sentences: Iterable[Iterable[Token]]) -> tuple[str, list[tuple[int, int]]]:
+    """A text of several sentences, and where each of them begins and ends in it, in code points."""
+    texts = [surface(sentence) for sentence in sentences]
+    starts = [sum(map(len, texts[:i])) + i for i in range(len(texts))]
+    return " ".join(texts), [(start, start + len(text)) for start, text in zip(starts, texts, strict=True)]
+
+
 def full_stop(language: Language) -> Token:
     """What ends a sentence that asks nothing."""
-    return _word(language, ".")
+    return fixed(language, ".")
+
+
+def fixed(language: Language, english_word: str) -> Token:
+    """A word by itself."""
+    return _word(language, english_word)
 
 
 def tell(language: Language, event: Event) -> list[Token]:

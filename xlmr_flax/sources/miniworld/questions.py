@@ -8,8 +8,18 @@ import random
 from typing import NamedTuple
 
 from xlmr_flax.sources.miniworld.language import Language, Query, Token, ask, phrase, surface, tell
-from xlmr_flax.sources.miniworld.words import KIND
-from xlmr_flax.sources.miniworld.world import Event, Rates, Thing, World, arrange, choose, describe, draw_event
+from xlmr_flax.sources.miniworld.words import KIND, OPPOSITE
+from xlmr_flax.sources.miniworld.world import (
+    Event,
+    Rates,
+    Thing,
+    World,
+    arrange,
+    choose,
+    describe,
+    draw_event,
+    exchange,
+)
 
 SLOTS = ("agent", "patient", "place", "time")
 OPTIONS = 4
@@ -53,17 +63,27 @@ def draw_paragraph(world: World, rng: random.Random, questions: int) -> Paragrap
     return Paragraph(told, tuple((number, query_of(event, slot)) for slot in asked))
 
 
-def draw_choice(world: World, rng: random.Random, label: int) -> Choice:
-    """A question with four options; they are drawn before it is known which of them is right."""
+def draw_doubted(world: World, rng: random.Random, questions: int) -> Paragraph:
+    """A paragraph whose every second question is changed so that no event answers it; the slot stays the same."""
+    told = draw_paragraph(world, rng, questions)
+    queries = [
+        (number, _unanswered(world, rng, told.events, query) if i % 2 else query)
+        for i, (number, query) in enumerate(told.queries)
+    ]
+    return Paragraph(told.events, tuple(queries))
+
+
+def draw_choice(world: World, rng: random.Random, label: int, options: int = OPTIONS) -> Choice:
+    """A question with so many options; they are drawn before it is known which of them is right."""
     slot = rng.choice(SLOTS)
     event = _with_slots(world, rng, draw_event(world, rng, RATES), [slot])
-    options = _options(world, rng, event, slot)
-    event = arrange(rng, event._replace(**{slot: options[label]}))
-    wrong = rng.choice([option for option in options if option != options[label]])
+    offered = _options(world, rng, event, slot, options)
+    event = arrange(rng, event._replace(**{slot: offered[label]}))
+    wrong = rng.choice([option for option in offered if option != offered[label]])
     other = companion(world, rng, event, [slot], value=wrong)
     events = [one._replace(negated=rng.random() < NEGATED) for one in (event, other)]
     rng.shuffle(events)
-    return Choice(tuple(events), query_of(event, slot), options, label)
+    return Choice(tuple(events), query_of(event, slot), offered, label)
 
 
 def companion(
@@ -123,7 +143,20 @@ def _with_slots(world: World, rng: random.Random, event: Event, slots: list[str]
     return arrange(rng, event._replace(**{slot: choose(rng, usual[slot]) for slot in missing}))
 
 
-def _options(world: World, rng: random.Random, event: Event, slot: str) -> tuple[Thing | str, ...]:
+def _unanswered(world: World, rng: random.Random, events: tuple[Event, ...], query: Query) -> Query:
+    """The question with another verb or participant, so that it fits none of the events."""
+    told = [name for name in ("agent", "patient") if name != query.slot]
+    while True:
+        name = rng.choice(("verb", *told))
+        if name == "verb":
+            event = query.event._replace(verb=OPPOSITE[query.event.verb])
+        else:
+            event = exchange(world, rng, query.event, name)
+        if not any(_answers(other, event, query.slot) for other in events):
+            return query._replace(event=event)
+
+
+def _options(world: World, rng: random.Random, event: Event, slot: str, options: int) -> tuple[Thing | str, ...]:
     tables = {"agent": world.agents_of, "patient": world.patients, "place": world.places, "time": world.times}
     usual = tables[slot][event.verb]
     # Neither the other participant nor, so that "who" and "what" fit all options alike, what is no person.
@@ -132,7 +165,7 @@ def _options(world: World, rng: random.Random, event: Event, slot: str) -> tuple
         person = KIND[choose(rng, usual, barred)] == "person"
         barred |= {noun for noun in usual.items if (KIND[noun] == "person") != person}
     nouns: list[str] = []
-    for _ in range(OPTIONS):
+    for _ in range(options):
         nouns.append(choose(rng, usual, {*barred, *nouns}))
     rng.shuffle(nouns)
     if slot in ("place", "time"):

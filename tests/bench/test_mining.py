@@ -1,0 +1,83 @@
+"""Exact search both ways beside faiss-cpu's IndexFlatIP, in alternation, from mapped files.
+
+faiss-cpu is no dependency: XLMR_FLAX_FAISS_PYTHON names an interpreter that has it (python -m venv F &&
+F/bin/pip install faiss-cpu numpy), else this one is tried. XLMR_FLAX_BENCH_SENTENCES makes the matrices smaller.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(4 * 3600)]
+
+SENTENCES, WIDTH, NEIGHBOURS = int(os.environ.get("XLMR_FLAX_BENCH_SENTENCES", 100_000)), 1024, 4
+ORDER = ("ours", "faiss", "ours")
+MOST_BYTES = 2 * 2**30
+
+
+def with_faiss() -> str:
+    """An interpreter that has faiss."""
+    python = os.environ.get("XLMR_FLAX_FAISS_PYTHON", sys.executable)
+    if subprocess.run([python, "-c", "import faiss"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{python} has no faiss-cpu; name an interpreter that has it in XLMR_FLAX_FAISS_PYTHON")
+    return python
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two files of vectors of length 1; a third of the second one's are near to one of the first's."""
+    folder, random = tmp_path_factory.mktemp("mining"), np.random.default_rng(0)
+    files = [
+        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(SENTENCES, WIDTH))
+        for name in "xy"
+    ]
+    for start in range(0, SENTENCES, 4096):
+        size = min(4096, SENTENCES - start)
+        x, y = (random.standard_normal((size, WIDTH), np.float32) for _ in files)
+        y[::3] += x[::3]
+        for file, block in zip(files, (x, y), strict=True):
+            file[start : start + size] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    return folder
+
+
+def worker(python: str, engine: str, folder: Path) -> subprocess.Popen:
+    """A process of its own: this one has eight simulated devices and compiles without optimising."""
+    left_out = ("XLA_FLAGS", "NPROC")
+    env = {name: value for name, value in os.environ.items() if name not in left_out} | {"JAX_PLATFORMS": "cpu"}
+    command = [python, str(Path(__file__).with_name("mining_worker.py")), engine, str(folder), str(NEIGHBOURS)]
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+    assert started.stdout.readline() == "ready\n"
+    return started
+
+
+def told(process: subprocess.Popen) -> dict:
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
+
+
+def test_mining_is_no_slower_than_faiss_and_takes_little_memory(folder):
+    workers = {"ours": worker(sys.executable, "ours", folder), "faiss": worker(with_faiss(), "faiss", folder)}
+    try:
+        rounds = [(engine, told(workers[engine])) for engine in ORDER]
+    finally:
+        for process in workers.values():
+            process.kill()
+            process.communicate()
+    print()
+    for engine, found in rounds:
+        print(f"{engine:>6} {found['seconds']:8.1f} s  {found['bytes'] / 2**20:8.0f} MiB beyond the mapped matrices")
+    seconds = {engine: np.mean([found["seconds"] for one, found in rounds if one == engine]) for engine in workers}
+    ratio = seconds["faiss"] / seconds["ours"]
+    print(f"{SENTENCES:,} x {SENTENCES:,} x {WIDTH}, k = {NEIGHBOURS} both ways: {ratio:.2f} times faiss's speed")
+    ours, theirs = (list(np.load(folder / f"{engine}.npz").values()) for engine in ("ours", "faiss"))
+    for one, other in ((0, 1), (2, 3)):
+        np.testing.assert_allclose(ours[one], theirs[one], atol=1e-5)
+        assert (ours[other] == theirs[other]).mean() > 0.999  # neighbours whose scores are equal but for rounding
+    assert max(found["bytes"] for engine, found in rounds if engine == "ours") < MOST_BYTES
+    assert ratio >= 1

@@ -1,0 +1,217 @@
+"""A phase's programs before it runs: what it computes with, as far as that is known, and its batches' shapes."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
+from xlmr_flax.config.schema import Model as ModelSettings
+from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
+from xlmr_flax.data.examples import load_examples, load_languages, load_text
+from xlmr_flax.data.order import steps_of
+from xlmr_flax.data.tokenizer import Tokenizer
+from xlmr_flax.errors import InputError
+from xlmr_flax.evaluate.predict import rows_of
+from xlmr_flax.evaluate.retrieval import POOLINGS
+from xlmr_flax.execute.context import Folders
+from xlmr_flax.execute.retrieval import settings
+from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
+from xlmr_flax.graph import check
+from xlmr_flax.graph.build import Graph
+from xlmr_flax.graph.nodes import EvalNode, PhaseNode, TokenizerNode
+from xlmr_flax.model import hub
+from xlmr_flax.model.build import Model
+from xlmr_flax.plan.programs import (
+    Shape,
+    embed_program,
+    full_examples,
+    predict_program,
+    shapes,
+    train_program,
+    training_shapes,
+    vector_program,
+)
+from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.labels import with_labels
+from xlmr_flax.tasks.task import Task
+from xlmr_flax.train.sharding import row_shards, rows_per_shard
+from xlmr_flax.train.step import make_model
+
+# Shapes of published weights, so that planning with them fetches nothing.
+PUBLISHED = {
+    "FacebookAI/xlm-roberta-base": "base",
+    "FacebookAI/xlm-roberta-large": "large",
+    "facebook/xlm-roberta-xl": "xl",
+    "facebook/xlm-roberta-xxl": "xxl",
+}
+SAMPLED_BATCHES = 64  # of an evaluation, to see how often each shape comes
+SELECTION_BATCH = 64
+
+
+class Work(NamedTuple):
+    """A phase before its programs are known: its model's shape, and its examples where they are there."""
+
+    node: PhaseNode
+    task: Task
+    arch: Architecture
+    tokenizer: Tokenizer | None
+    examples: Examples
+    steps: int | None
+    real: bool  # the examples are the phase's own, and not all of the full length
+
+    def model(self, settings: ModelSettings, mesh: Mesh) -> Model:
+        """Its model on a mesh."""
+        spec = head_spec(self.task.head, self.node.phase)
+        return make_model(self.arch, spec, compute=settings.compute, remat=settings.remat, mesh=mesh)
+
+    def with_layers(self, count: int) -> "Work":
+        """The same of a shallower encoder."""
+        return self._replace(arch=self.arch.model_copy(update={"num_hidden_layers": count}))
+
+    def accumulating(self, count: int) -> "Work":
+        """The same in so many micro-batches."""
+        phase = self.node.phase.model_copy(update={"accumulation": count})
+        return self._replace(node=dataclasses.replace(self.node, phase=phase))
+
+
+def work(node: PhaseNode, folders: Folders) -> Work:
+    """What a phase computes with, as far as it can be known before it runs."""
+    phase = node.phase
+    tokenizer = _tokenizer(node, folders)
+    arch = _architecture(node, tokenizer)
+    check_length(arch, phase.length, field=f"phases.{phase.name}.length")
+    declared = with_labels(task(node.task), node.train, node.langs, folders.data_of(node))
+    examples, steps = _examples(node, declared, tokenizer, folders), phase.steps
+    if examples:
+        chosen = examples.subset(phase.max_examples, seed=node.seed)
+        steps = steps or steps_of(len(chosen), batch_size=phase.batch_size, epochs=phase.epochs or 1.0)
+        return Work(node, declared, arch, tokenizer, examples, steps, real=True)
+    return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), steps, real=False)
+
+
+def train_programs(one: Work, settings: ModelSettings, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
+    """The training step at each of its shapes, the most frequent first."""
+    phase, seed = one.node.phase, one.node.seed
+    field = f"phases.{phase.name}.batch_size" + (" / accumulation" if phase.accumulation > 1 else "")
+    rows_per_shard(phase.batch_size // phase.accumulation, row_shards(mesh), field=field)
+    chosen = one.examples.subset(phase.max_examples if one.real else None, seed=seed)
+    batches = TrainingBatches(
+        one.examples, chosen, batch_size=phase.batch_size, micro_batches=phase.accumulation, seed=seed
+    )
+    model, steps = one.model(settings, mesh), (one.steps or 1) if one.real else 1
+    for shape in training_shapes(batches, one.arch, steps=steps):
+        yield shape, train_program(model, phase.optim, mesh, shape.batch)
+
+
+def eval_programs(
+    one: Work, graph: Graph, folders: Folders, settings: ModelSettings, mesh: Mesh
+) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
+    """The steps that evaluate a phase's model, each kind at each of its shapes."""
+    model, seen = one.model(settings, mesh), set()
+    for name, declared, examples, batch_size, node in _evaluated(one, graph, folders):
+        rows = rows_of(batch_size, examples, mesh)
+        batches = itertools.islice(evaluation_batches(examples, rows=rows), SAMPLED_BATCHES)
+        for shape in shapes(((batch, int((items >= 0).sum())) for items, batch in batches), one.arch):
+            if (name, shape.rows, shape.length) not in seen:
+                seen.add((name, shape.rows, shape.length))
+                yield shape, _evaluation_program(model, declared, node, mesh, shape)
+
+
+def _evaluation_program(
+    model: Model, declared: Task, node: EvalNode | None, mesh: Mesh, shape: Shape
+) -> jax.stages.Lowered:
+    if declared.head.kind == "embedding" and node:
+        layers, poolings = zip(*settings(node.evaluation, model.arch.num_hidden_layers), strict=True)
+        unique = tuple(dict.fromkeys(POOLINGS[name] for name in poolings))
+        return embed_program(model, mesh, shape.batch, poolings=unique, layers=tuple(dict.fromkeys(layers)))
+    if declared.head.kind == "dual":
+        return vector_program(model, mesh, shape.batch)
+    return predict_program(model, mesh, shape.batch)
+
+
+def _evaluated(one: Work, graph: Graph, folders: Folders) -> Iterator[tuple[str, Task, Examples, int, EvalNode | None]]:
+    """What a phase's model is evaluated on: the kind of program, the task, examples, the batch size."""
+    phase, kind = one.node.phase, one.task.head.kind
+    if phase.selection and kind != "dual":
+        yield kind, one.task, _full(one.node, one.task, SELECTION_BATCH), SELECTION_BATCH, None
+    for node in graph.nodes:
+        if not isinstance(node, EvalNode) or node.phase.name != one.node.name:
+            continue
+        declared, size, length = task(node.task), node.evaluation.batch_size, node.evaluation.length
+        declared = one.task if declared.head.kind == one.task.head.kind else declared
+        examples = None
+        if declared.head.kind not in ("embedding", "dual") and one.tokenizer:
+            examples = _evaluation_examples(node, declared, one.tokenizer, folders)
+        kind = f"{declared.head.kind} {node.evaluation.layers} {node.evaluation.poolings}"
+        yield kind, declared, examples or _full(one.node, declared, size, length), size, node
+
+
+def _full(node: PhaseNode, declared: Task, items: int, length: int | None = None) -> Examples:
+    return full_examples(
+        declared.head.kind,
+        items=items,
+        units=declared.head.units,
+        length=length or node.phase.length,
+        mask_rate=node.phase.mask_rate,
+    )
+
+
+def _tokenizer(node: PhaseNode, folders: Folders) -> Tokenizer | None:
+    """The phase's tokenizer where it is on this machine."""
+    if isinstance(node.tokenizer, TokenizerNode):
+        folder = folders.tokenizer_of(node)
+        return tokenizer_in(folder) if (folder / "DONE").is_file() else None
+    given = node.tokenizer or node.root.model.weights or ""
+    return tokenizer_in(Path(given)) if Path(given).is_dir() else None
+
+
+def _architecture(node: PhaseNode, tokenizer: Tokenizer | None) -> Architecture:
+    """The encoder's shape: by its tokenizer, or as it is published, or as the config says."""
+    if tokenizer:
+        return shape_of(node, tokenizer)
+    model = node.root.model
+    if not model.weights:
+        given = isinstance(node.tokenizer, TokenizerNode)
+        return check.architecture(model, node.tokenizer.vocab_size if given else XLMR_VOCABULARY)
+    if not Path(model.weights).is_dir() and PUBLISHED.get(model.weights) in PRESETS:
+        preset = PRESETS[PUBLISHED[model.weights]]
+        arch = Architecture(**{"vocab_size": XLMR_VOCABULARY, **preset})
+    else:
+        arch = hub.architecture(hub.resolve(model.weights, revision=model.revision or "main"))
+    changes = {name: value for name, value in model.architecture.model_dump().items() if value is not None}
+    return arch.model_copy(update=changes)
+
+
+def _examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer | None, folders: Folders) -> Examples | None:
+    """The phase's own examples, where its files and its tokenizer are there."""
+    if tokenizer is None:
+        return None
+    material = {
+        "data": folders.data_of(node), "tokenizer": tokenizer, "length": node.phase.length, "cache": folders.cache,
+    }  # fmt: skip
+    try:
+        if node.text:
+            return load_text(node.text, mask_rate=node.phase.mask_rate, **material)
+        return load_languages(declared, node.train, node.langs, **material)
+    except InputError:
+        return None
+
+
+def _evaluation_examples(node: EvalNode, declared: Task, tokenizer: Tokenizer, folders: Folders) -> Examples | None:
+    try:
+        return load_examples(
+            declared,
+            node.split,
+            node.langs[0],
+            data=folders.data_of(node.phase),
+            tokenizer=tokenizer,
+            length=node.evaluation.length or node.phase.phase.length,
+            cache=folders.cache,
+        )
+    except InputError:
+        return None

@@ -1,0 +1,168 @@
+"""Scores of a dual head: each query of a language ranks the documents of all languages together."""
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xlmr_flax.data.batches import Examples
+from xlmr_flax.data.examples import fingerprints, load_documents, load_sentences
+from xlmr_flax.errors import InputError
+from xlmr_flax.evaluate.dual import Ranking, embed, rankings
+from xlmr_flax.evaluate.predict import rows_of
+from xlmr_flax.execute.context import Context
+from xlmr_flax.execute.trained import Subject, check_length
+from xlmr_flax.sources.rows import Document, Query
+from xlmr_flax.tasks.files import hidden, rows
+from xlmr_flax.tasks.task import Files, Task, gold, scores
+
+CANDIDATES = "candidates"  # the split that holds a task's documents
+
+
+class Pool(NamedTuple):
+    """The documents among which queries find theirs, and what is known of them."""
+
+    ids: list[str]
+    vectors_MD: np.ndarray  # in a mapped file, whose name is gone: it goes with the array
+    langs: tuple[str, ...]  # whose documents they are; one for a task whose documents are of no language
+    relevant: dict[str, Ranking]  # the documents of all languages that answer a query, by its id
+    truncated: int
+
+
+class Ranked(NamedTuple):
+    """What the queries of one language find."""
+
+    scores: dict[str, float]
+    predicted: list[Ranking]
+    counts: dict[str, int]
+    settings: list[dict[str, Any]]
+
+
+def rank(subject: Subject, lang: str, found: Sequence[Query], folder: Path, context: Context) -> Ranked:
+    """The rankings and scores in one language. The documents' vectors are made once for all languages of `subject`."""
+    shared = {} if subject.shared is None else subject.shared
+    if CANDIDATES not in shared:
+        shared[CANDIDATES] = _pool(subject, folder, context)
+    pool: Pool = shared[CANDIDATES]
+    queries = load_sentences(
+        [row.text for row in found], key=_key(subject, subject.split, [lang]),
+        tokenizer=subject.trained.tokenizer, length=_length(subject), cache=context.folders.cache,
+    )  # fmt: skip
+    queries_ND = np.zeros((queries.items, pool.vectors_MD.shape[1]), np.float32)
+    _embed(subject, queries, queries_ND, context)
+    predicted = rankings(queries_ND, pool.vectors_MD, pool.ids, mesh=context.mesh)
+    asked = [row._replace(relevant=pool.relevant.get(row.id, row.relevant)) for row in found]
+    unscored = hidden(subject.task, subject.split, found)
+    scored = {} if unscored else scores(subject.task, [gold(subject.task, row) for row in asked], predicted, lang)
+    counts = {
+        "candidates": len(pool.ids),
+        "candidate_languages": len(pool.langs),
+        "queries_without_candidate": 0 if unscored else _without(asked, pool),
+        "queries_truncated": queries.encoded.counts["truncated"],
+        "candidates_truncated": pool.truncated,
+    }
+    return Ranked(scored, predicted, counts, _settings(subject, pool, scored))
+
+
+def candidate_sources(task: Task, data: Path) -> dict[str, str]:
+    """The content hash of each file that the documents come from."""
+    found = (fingerprints(task, CANDIDATES, lang, data) for lang in candidate_langs(task, data))
+    return {path: digest for some in found for path, digest in some.items()}
+
+
+def candidate_langs(task: Task, data: Path) -> tuple[str, ...]:
+    """The languages whose documents are in the data folder, as XTREME-R takes whatever files are there.
+
+    The training language alone, for a task whose documents are in one file.
+    """
+    patterns = [
+        files.splits[CANDIDATES][0] for files in task.files if isinstance(files, Files) and CANDIDATES in files.splits
+    ]
+    if not any("{lang}" in pattern for pattern in patterns):
+        return (task.train_lang,)
+    found: set[str] = set()
+    for pattern in patterns:
+        name = re.compile(re.escape(pattern).replace(re.escape("{lang}"), "([A-Za-z0-9]+)"))
+        paths = (path.relative_to(data).as_posix() for path in data.glob(pattern.replace("{lang}", "*")))
+        found |= {match[1] for match in map(name.fullmatch, paths) if match}
+    if not found:
+        raise InputError(f"{task.name}: no files of candidates: looked for {' and '.join(patterns)}. {task.source}")
+    return tuple(sorted(found))
+
+
+def candidates(task: Task, data: Path) -> list[Document]:
+    """The documents of all languages."""
+    return [row for lang in candidate_langs(task, data) for row in rows(task, CANDIDATES, lang, data)]
+
+
+def _pool(subject: Subject, folder: Path, context: Context) -> Pool:
+    declared, langs = subject.task, candidate_langs(subject.task, subject.data)
+    documents = candidates(declared, subject.data)
+    told = f" in the files of {', '.join(langs)}" if len(langs) > 1 else ""
+    context.say(f"{declared.name}: {len(documents):,} candidates{told}")
+    examples = load_documents(
+        documents, key=_key(subject, CANDIDATES, langs), tokenizer=subject.trained.tokenizer,
+        length=_length(subject), cache=context.folders.cache,
+    )  # fmt: skip
+    vectors_MD = _mapped(folder, (examples.items, subject.trained.model.arch.hidden_size))
+    _embed(subject, examples, vectors_MD, context)
+    relevant: dict[str, Ranking] = {}
+    for lang in langs if len(langs) > 1 else ():
+        for row in rows(declared, subject.split, lang, subject.data, labels=subject.labels):
+            relevant[row.id] = relevant.get(row.id, ()) + (row.relevant or ())
+    names = [row.id for row in documents]
+    return Pool(names, vectors_MD, langs, relevant, examples.encoded.counts["truncated"])
+
+
+def _embed(subject: Subject, examples: Examples, out_ND: np.ndarray, context: Context) -> None:
+    trained, mesh = subject.trained, context.mesh
+    size = rows_of(subject.evaluation.batch_size, examples, mesh)
+    embed(trained.model, trained.params, examples, out_ND, mesh=mesh, rows=size)
+
+
+def _mapped(folder: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A float32 array in a file without a name, so that nothing is left of it however the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        vectors = np.memmap(file, np.float32, "w+", shape=shape)
+    with contextlib.suppress(OSError):  # something else may lie there
+        folder.rmdir()
+    return vectors
+
+
+def _length(subject: Subject) -> int:
+    length = subject.evaluation.length or subject.trained.length
+    check_length(subject.trained.model.arch, length, field="evaluation length")
+    return length
+
+
+def _key(subject: Subject, spec: str, langs: Sequence[str]) -> dict[str, Any]:
+    files = {
+        path: digest for lang in langs for path, digest in fingerprints(subject.task, spec, lang, subject.data).items()
+    }
+    return {"task": subject.task.name, "split": spec, "langs": list(langs), "files": sorted(files.items())}
+
+
+def _without(asked: Sequence[Query], pool: Pool) -> int:
+    """How many queries have no right document among the candidates, and so score 0."""
+    there = set(pool.ids)
+    return sum(not there.intersection(row.relevant or ()) for row in asked)
+
+
+def _settings(subject: Subject, pool: Pool, scored: dict[str, float]) -> list[dict[str, Any]]:
+    """How queries and documents were compared, as scores.json has it; `told` is for tables."""
+    places = f" in {len(pool.langs)} languages" if len(pool.langs) > 1 else ""
+    return [
+        {
+            "told": f"{len(pool.ids):,} candidates{places}",
+            "similarity": subject.trained.model.spec.similarity,
+            "pooling": "<s> of the last layer through the pooler",
+            "candidates": len(pool.ids),
+            "candidate_langs": list(pool.langs),
+            "scores": scored,
+        }
+    ]
