@@ -24,6 +24,11 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/aot.txt
 	touch $@
 
+# and with what speeds are compared with
+.venv/bench: .venv/parity lock/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/bench.txt
+	touch $@
+
 demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
@@ -39,11 +44,11 @@ aot: .venv/aot
 large: $(BIN)/xlmr-flax
 	$(PYTEST) -m large -s
 
-long: $(BIN)/xlmr-flax
+long: .venv/aot .venv/bench
 	$(PYTEST) -m "long or bench" -s
 
 # speeds beside those of the libraries that do the same
-bench: $(BIN)/xlmr-flax
+bench: .venv/bench
 	$(PYTEST) -m bench -s
 
 lint: $(BIN)/xlmr-flax

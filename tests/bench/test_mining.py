@@ -1,7 +1,6 @@
 """Exact search both ways beside faiss-cpu's IndexFlatIP, in alternation, from mapped files.
 
-faiss-cpu is no dependency: XLMR_FLAX_FAISS_PYTHON names an interpreter that has it (python -m venv F &&
-F/bin/pip install faiss-cpu numpy), else this one is tried. XLMR_FLAX_BENCH_SENTENCES makes the matrices smaller.
+faiss-cpu is in lock/bench.txt. XLMR_FLAX_BENCH_SENTENCES makes the matrices smaller.
 """
 
 import json
@@ -18,14 +17,6 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(4 * 3600)]
 SENTENCES, WIDTH, NEIGHBOURS = int(os.environ.get("XLMR_FLAX_BENCH_SENTENCES", 100_000)), 1024, 4
 ORDER = ("ours", "faiss", "ours")
 MOST_BYTES = 2 * 2**30
-
-
-def with_faiss() -> str:
-    """An interpreter that has faiss."""
-    python = os.environ.get("XLMR_FLAX_FAISS_PYTHON", sys.executable)
-    if subprocess.run([python, "-c", "import faiss"], capture_output=True, check=False).returncode:
-        pytest.skip(f"{python} has no faiss-cpu; name an interpreter that has it in XLMR_FLAX_FAISS_PYTHON")
-    return python
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def worker(python: str, engine: str, folder: Path) -> subprocess.Popen:
+def worker(engine: str, folder: Path) -> subprocess.Popen:
     """A process of its own: this one has eight simulated devices and compiles without optimising."""
     left_out = ("XLA_FLAGS", "NPROC")
     env = {name: value for name, value in os.environ.items() if name not in left_out} | {"JAX_PLATFORMS": "cpu"}
-    command = [python, str(Path(__file__).with_name("mining_worker.py")), engine, str(folder), str(NEIGHBOURS)]
+    command = [sys.executable, str(Path(__file__).with_name("mining_worker.py")), engine, str(folder), str(NEIGHBOURS)]
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
     assert started.stdout.readline() == "ready\n"
     return started
@@ -62,7 +53,7 @@ def told(process: subprocess.Popen) -> dict:
 
 
 def test_mining_is_no_slower_than_faiss_and_takes_little_memory(folder):
-    workers = {"ours": worker(sys.executable, "ours", folder), "faiss": worker(with_faiss(), "faiss", folder)}
+    workers = {engine: worker(engine, folder) for engine in ("ours", "faiss")}
     try:
         rounds = [(engine, told(workers[engine])) for engine in ORDER]
     finally:

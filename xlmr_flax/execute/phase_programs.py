@@ -147,7 +147,9 @@ def _evaluated(one: Work, graph: Graph, folders: Folders) -> Iterator[tuple[str,
         examples = None
         if declared.head.kind not in ("embedding", "dual") and one.tokenizer:
             examples = _evaluation_examples(node, declared, one.tokenizer, folders)
-        kind = f"{declared.head.kind} {node.evaluation.layers} {node.evaluation.poolings}"
+        kind = declared.head.kind
+        if kind == "embedding":
+            kind = f"{kind} {node.evaluation.layers} {node.evaluation.poolings}"
         yield kind, declared, examples or _full(one.node, declared, size, length), size, node
 
 

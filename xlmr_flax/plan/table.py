@@ -1,0 +1,127 @@
+"""A plan for people: one block a program, one line a phase."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from xlmr_flax.plan.figures import Program, exchanged
+from xlmr_flax.plan.search import Outcome
+
+UNKNOWN = "unknown"
+SHOWN = 8  # largest contributors
+
+
+def print_programs(found: list[Program], out: Console) -> None:
+    """Figures side by side, then where the time of each goes."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for one in found:
+        share = f" · {one.shape.share:.0%} of steps" if one.shape.share < 1 else ""
+        table.add_column(f"{one.phase} {one.step}\n{one.shape.rows} x {one.shape.length}{share}", justify="right")
+    columns = [_lines(one) for one in found]
+    for name in columns[0] if columns else ():
+        table.add_row(name, *(column[name] for column in columns))
+    for number, (source, _) in enumerate(_largest(found)):
+        title = "estimate by source" if not number else ""
+        table.add_row(f"{title or '':<1}  {source}", *(_milliseconds(dict(one.sources).get(source)) for one in found))
+    kinds = sorted({each.kind for one in found if one.cost for each in one.cost.collectives})
+    for kind in kinds:
+        table.add_row(kind, *(_exchange(one, kind) for one in found))
+    out.print(table)
+    for one in found:
+        unstated = sum(kernel.times for kernel in one.cost.kernels if not kernel.stated) if one.cost else 0
+        if unstated:
+            out.print(
+                f"{one.phase} {one.step}: {unstated} calls of custom kernels state no cost, and count by their bytes "
+                "alone",
+                highlight=False,
+            )
+
+
+def print_phases(found: list[dict[str, Any]], out: Console) -> None:
+    """Hours and chip-hours of each phase."""
+    table = Table(box=None, pad_edge=False)
+    for column in found[0] if found else ():
+        table.add_column(column.replace("_", " "), justify="left" if column == "phase" else "right")
+    for one in found:
+        table.add_row(*(_figure(value) for value in one.values()))
+    out.print(table)
+
+
+def _lines(one: Program) -> dict[str, str]:
+    figures = one.as_json()
+    seconds = {name: _milliseconds(figures[f"{name}_seconds"]) for name in ("compute", "collective", "step")}
+    utilisation = figures["model_flops_utilisation"]
+    return {
+        "memory a chip": f"{_gib(figures['hbm_bytes_per_chip'])} of {_gib(figures['hbm_limit_bytes'])}",
+        "  arguments": _gib(figures["argument_bytes"]),
+        "  temporaries": _gib(figures["temporary_bytes"]),
+        "compute, estimated": seconds["compute"],
+        "  in matrix products": _milliseconds(_products(one)),
+        "collectives, estimated": seconds["collective"],
+        "step, estimated": seconds["step"],
+        "examples/s": _rate(figures["examples_per_second"]),
+        "useful tokens/s": _rate(figures["useful_tokens_per_second"]),
+        "model FLOPs utilisation": UNKNOWN if utilisation is None else f"{utilisation:.1%}",
+        "compiled in": UNKNOWN if one.built.compile_seconds is None else f"{one.built.compile_seconds:.0f} s",
+    }
+
+
+def _products(one: Program) -> float | None:
+    clock = one.slice_.chip.clock_hz
+    return one.cost.products / clock if one.cost and clock else None
+
+
+def _largest(found: list[Program]) -> list[tuple[str, float]]:
+    most: dict[str, float] = {}
+    for one in found:
+        for source, seconds in one.sources:
+            most[source] = max(most.get(source, 0), seconds)
+    return sorted(most.items(), key=lambda pair: -pair[1])[:SHOWN]
+
+
+def _exchange(one: Program, kind: str) -> str:
+    if one.cost is None:
+        return UNKNOWN
+    entry = exchanged(one.cost.collectives, one.slice_.chip).get(kind)
+    return f"{entry['count']} · {entry['bytes'] / 1e6:.1f} MB" if entry else "–"
+
+
+def _gib(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value / 2**30:.2f} GiB"
+
+
+def _milliseconds(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value * 1e3:.2f} ms"
+
+
+def _rate(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def _figure(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def print_outcomes(phase: str, outcomes: Sequence[Outcome], out: Console) -> None:
+    """What the search found, best first."""
+    table = Table(box=None, pad_edge=False)
+    for column in (
+        f"{phase}: layout",
+        "step, extrapolated",
+        "memory, extrapolated",
+        "step",
+        "memory a device",
+        "error",
+    ):
+        table.add_column(column, justify="left" if column.endswith("layout") else "right")
+    for one in outcomes:
+        error = "" if one.error is None else f"{one.error:+.1%}"
+        whole = (_milliseconds(one.whole.step_seconds), _gib(one.whole.built.hbm_bytes)) if one.whole else ("", "")
+        seconds = _milliseconds(one.seconds) if one.fits else "does not fit"
+        table.add_row(str(one.layout), seconds, _gib(one.hbm_bytes), *whole, error)
+    out.print(table)
