@@ -151,7 +151,7 @@ def test_a_real_model_predicts_the_same_on_one_device_and_on_eight(kind, tokeniz
     spec = HeadSpec(kind, len(declared.head.labels) or declared.head.options or 0)
     found = []
     for mesh in (mesh_of(1), mesh_of(8, fsdp=2, tensor=2)):
-        model = make_model(arch, spec, compute="float32", remat=False, mesh=mesh)
+        model = make_model(arch, spec, compute="float32", remat="none", mesh=mesh)
         params = initial_params(model, mesh, key=jax.random.key(1))
         found.append(predict(model, params, declared, rows, examples, mesh=mesh, batch_size=8))
     assert found[0] == found[1]

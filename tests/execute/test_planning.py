@@ -135,7 +135,8 @@ def test_where_no_single_change_helps_that_is_said(planned):
     )
     tried = [text for text in said if text.endswith("?")]
     assert tried == [f"tags: with {change}?" for change in (
-        "mesh.fsdp=2", "mesh.fsdp=4", "mesh.fsdp=8", "model.remat=true", "phases.tags.accumulation=2",
+        "mesh.fsdp=2", "mesh.fsdp=4", "mesh.fsdp=8", "model.remat=elementwise", "model.remat=layers",
+        "phases.tags.accumulation=2",
     )]  # fmt: skip
 
 

@@ -244,17 +244,18 @@ def test_every_place_in_a_layer_has_other_masks_in_another_layer(part, arch, enc
     assert jnp.abs(run(0) - run(1)).max() > 0.05
 
 
-def test_a_recomputed_layer_gives_the_same_loss_and_gradient(models, params, rows, units):
+@pytest.mark.parametrize(("remat", "more"), [("elementwise", 2), ("layers", 8)])
+def test_a_recomputed_layer_gives_the_same_loss_and_gradient(models, params, rows, units, remat, more):
     tokens = rows([[unit] for unit in units]).tokens
     batch = Batch(tokens, TokenTarget(jnp.where(tokens.unit_BL >= 0, 1, -100)))
     plain = models["token"]
-    again = build(plain.arch, plain.spec, "float32", remat=True)
+    again = build(plain.arch, plain.spec, "float32", remat=remat)
     products = [
         str(jax.make_jaxpr(jax.grad(lambda p, m=m: m.loss(p, batch, WORD).total))(params["token"])).count("dot_general")
         for m in (plain, again)
     ]
     # A layer has six projections and two products of attention; forward once, backward twice as many.
-    assert products[1] - products[0] == 8, products
+    assert products[1] - products[0] == more, products
     one, two = (
         jax.jit(jax.value_and_grad(lambda p, m=m: m.loss(p, batch, WORD).total))(params["token"])
         for m in (plain, again)

@@ -7,7 +7,7 @@ from xlmr_flax.plan.compiler import Built
 from xlmr_flax.plan.figures import Program
 from xlmr_flax.plan.hlo import Cost
 from xlmr_flax.plan.programs import Shape
-from xlmr_flax.plan.search import Layout, at_depth, extrapolated, layouts, search
+from xlmr_flax.plan.search import REMATS, Layout, at_depth, extrapolated, layouts, search
 
 SHAPE = Shape(256, 128, 1.0, None, 256, 32768, 1e12)
 LIMIT = 16_000
@@ -15,8 +15,8 @@ LIMIT = 16_000
 
 def formula(layout, layers):
     """Less memory with more fsdp, remat and accumulation; each costs time."""
-    cycles = 1000 + layers * (100 + 10 * layout.fsdp + 33 * layout.remat + 7 * layout.accumulation)
-    needed = 4000 // layout.fsdp + layers * (800 // (layout.accumulation * (8 if layout.remat else 1)))
+    cycles = 1000 + layers * (100 + 10 * layout.fsdp + 33 * REMATS.index(layout.remat) + 7 * layout.accumulation)
+    needed = 4000 // layout.fsdp + layers * (800 // (layout.accumulation * (1, 4, 8)[REMATS.index(layout.remat)]))
     built = Built(needed <= LIMIT, 0, 0, needed, 1.0, None)
     cost = Cost({"x": cycles}, 0, (), ()) if built.fits else None
     return Program("target", "train", SHAPE, built, slice_of("v5e:2x4"), LIMIT, cost)
@@ -39,7 +39,7 @@ def test_the_fastest_that_fits_comes_first_and_is_compiled_whole():
 
 def test_two_depths_tell_of_any():
     assert at_depth((2, 4), (10.0, 14.0), 24) == 54
-    one = extrapolated(Layout(8, 1, True, 1), formula, layers=24, limit=LIMIT)
+    one = extrapolated(Layout(8, 1, "layers", 1), formula, layers=24, limit=LIMIT)
     assert one.hbm_bytes == formula(one.layout, 24).built.hbm_bytes
     assert one.seconds == pytest.approx(formula(one.layout, 24).step_seconds)
 
@@ -60,18 +60,18 @@ def test_what_fits_shallow_and_not_whole_is_not_the_best():
         over = layers == 24 and layout.fsdp < 4
         return found._replace(built=found.built._replace(fits=found.built.fits and not over))
 
-    found, _ = searched([[Layout(fsdp, 1, True, 1) for fsdp in (1, 2, 4)]], build=too_large_when_deep)
+    found, _ = searched([[Layout(fsdp, 1, "layers", 1) for fsdp in (1, 2, 4)]], build=too_large_when_deep)
     assert [(one.layout.fsdp, one.fits) for one in found] == [(4, True), (1, False), (2, False)]
 
 
 def test_more_micro_batches_are_tried_only_where_nothing_else_fits():
-    first, then = [Layout(1, 1, False, 1)], [Layout(1, 1, True, 2)]
+    first, then = [Layout(1, 1, "none", 1)], [Layout(1, 1, "layers", 2)]
     assert [one.layout for one in searched([then, first])[0]] == then
     assert [one.layout for one in searched([first, then])[0]] == then + first
 
 
 def test_where_nothing_fits_nothing_is_compiled_whole():
-    found, said = searched([[Layout(1, 1, False, 1)]])
+    found, said = searched([[Layout(1, 1, "none", 1)]])
     assert (found[0].fits, found[0].whole) == (False, None)
     assert said == ["search: fsdp=1 (1 of 1)"]
 
@@ -90,6 +90,7 @@ def test_weights_stay_within_a_slice():
 
 
 def test_a_layout_is_written_as_a_config_has_it():
-    assert Layout(8, 2, True, 4).toml("target") == (
-        '[model]\nremat = true\n\n[mesh]\nfsdp = 8\ntensor = 2\n\n[[phases]]\nname = "target"\naccumulation = 4'
+    assert Layout(8, 2, "elementwise", 4).toml("target") == (
+        '[model]\nremat = "elementwise"\n\n[mesh]\nfsdp = 8\ntensor = 2\n\n'
+        '[[phases]]\nname = "target"\naccumulation = 4'
     )

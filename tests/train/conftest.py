@@ -130,7 +130,7 @@ def mesh_of(name: str) -> Mesh:
 def trainer_of(
     kind: str, mesh: str = "one", *, micro_batches: int = 1, seed: int = 3, steps: int = 100, optim: Optim = OPTIM
 ) -> Trainer:
-    model = make_model(ARCH, SPECS[kind], compute="float32", remat=False, mesh=mesh_of(mesh))
+    model = make_model(ARCH, SPECS[kind], compute="float32", remat="none", mesh=mesh_of(mesh))
 
     def start() -> State:
         return drawn(abstract_state(model, optim, mesh_of(mesh)))

@@ -207,7 +207,7 @@ def test_a_word_that_stands_in_padding_only_is_never_trained(trainer):
 
 
 def test_fresh_weights_are_the_same_on_any_mesh_and_under_any_head(arch, specs, mesh):
-    key, size = jax.random.key(5), {"compute": "float32", "remat": False}
+    key, size = jax.random.key(5), {"compute": "float32", "remat": "none"}
     one = make_model(arch, specs["span"], **size, mesh=mesh("one"))
     mix = make_model(arch, specs["token"], **size, mesh=mesh("mix"))
     fresh = initial_params(mix, mesh("mix"), key=key)

@@ -31,7 +31,8 @@ class Model(Settings):
     preset: Literal["tiny", "mini", "base", "large", "xl", "xxl"] | None = None
     architecture: Shape = Shape()  # changes to the preset; with weights: dropout only
     compute: Literal["bfloat16", "float32"] = "bfloat16"  # parameters, softmax, LayerNorm and loss stay float32
-    remat: bool = how(False)  # compute activations again in the backward pass, to save memory
+    # What the backward pass computes again, to keep less: nothing, all but matrix products, or each layer whole.
+    remat: Literal["none", "elementwise", "layers"] = how("none")
 
 
 class Tokenizer(Settings):

@@ -16,7 +16,7 @@ from xlmr_flax.graph.nodes import PhaseNode
 from xlmr_flax.plan.chips import slice_of
 from xlmr_flax.plan.compiler import Compiler, compiler
 from xlmr_flax.plan.figures import Program, phase_figures, program
-from xlmr_flax.plan.search import Layout, Outcome, layouts, search
+from xlmr_flax.plan.search import REMATS, Layout, Outcome, layouts, search
 from xlmr_flax.plan.table import print_outcomes, print_phases, print_programs
 
 Say = Callable[[str], None]
@@ -205,8 +205,8 @@ class _Planner(NamedTuple):
         for fsdp in (n for n in (2, 4, 8, 16, 32, 64, 128, 256) if n > mesh.fsdp):
             if devices // self.compiler.slice_.slices % (fsdp * mesh.tensor) == 0:
                 found.append((f"mesh.fsdp={fsdp}", now._replace(fsdp=fsdp)))
-        if not now.remat:
-            found.append(("model.remat=true", now._replace(remat=True)))
+        more = REMATS[REMATS.index(now.remat) + 1 :]
+        found += [(f"model.remat={remat}", now._replace(remat=remat)) for remat in more]
         for count in (n for n in (2, 4, 8, 16) if n > phase.accumulation):
             if phase.batch_size % count == 0 and (phase.batch_size // count) % (devices // mesh.tensor) == 0:
                 found.append((f"phases.{phase.name}.accumulation={count}", now._replace(accumulation=count)))

@@ -118,10 +118,10 @@ class Model:
         return nnx.merge(self.head, self.encoder.place.weights({"head": params["head"]})["head"])
 
 
-def build(arch: Architecture, spec: HeadSpec, dtype: Any, *, remat: bool = False, place: Place | None = None) -> Model:
+def build(arch: Architecture, spec: HeadSpec, dtype: Any, *, remat: str = "none", place: Place | None = None) -> Model:
     """The model that computes in `dtype` ("bfloat16" or "float32"); allocates nothing.
 
-    `remat` computes each layer again in the backward pass instead of keeping what it needs.
+    `remat` is one of `encoder.POLICIES`: what the backward pass computes again instead of keeping it.
     """
     dtype, key = jnp.dtype(dtype), jax.random.key(0)
     head = HEADS.get(spec.kind)

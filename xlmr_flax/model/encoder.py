@@ -187,7 +187,7 @@ class Encoder(NamedTuple):
     layer: nnx.GraphDef
     norm: nnx.GraphDef | None  # of the last layer's output; None where each layer ends with its own
     place: Place
-    remat: bool
+    remat: str
 
     def embed(self, params: Tree, tokens: Tokens, noise: Noise | None) -> jax.Array:
         """The input of the first layer; `params` are the embeddings', already placed."""
@@ -209,13 +209,18 @@ class Encoder(NamedTuple):
 
         count = jax.tree.leaves(layers)[0].shape[0]
         # A scan keeps its two passes apart by itself; checkpoint's own barrier would only cost time.
-        step = jax.checkpoint(body, prevent_cse=False, policy=None if self.remat else _kept)
+        step = jax.checkpoint(body, prevent_cse=False, policy=POLICIES[self.remat])
         return jax.lax.scan(step, x_BLD, (jnp.arange(count), layers))
 
 
-def _kept(primitive: Any, *_: Any, **__: Any) -> bool:
-    """The policy of jax.checkpoint without remat: everything is kept that takes computing."""
-    return primitive.name not in MOVES
+# By the setting `model.remat`: what jax.checkpoint keeps of a layer for the backward pass. Weights as they are gathered
+# are never kept.
+POLICIES: dict[str, Callable[..., bool]] = {
+    "none": lambda primitive, *_, **__: primitive.name not in MOVES,
+    # attention's scores, products of rows with rows, cost less to compute than to keep
+    "elementwise": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "layers": jax.checkpoint_policies.nothing_saveable,
+}
 
 
 def multiply(letters: str, a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:

@@ -11,6 +11,7 @@ from xlmr_flax.plan.figures import Program
 
 SHALLOW = (2, 4)  # layers
 WHOLE = 3  # layouts that are compiled whole
+REMATS = ("none", "elementwise", "layers")  # from the most memory to the least
 
 
 class Layout(NamedTuple):
@@ -18,17 +19,17 @@ class Layout(NamedTuple):
 
     fsdp: int
     tensor: int
-    remat: bool
+    remat: str
     accumulation: int
 
     def __str__(self) -> str:
         told = [f"fsdp={self.fsdp}", *([f"tensor={self.tensor}"] if self.tensor > 1 else [])]
-        told += ["remat"] if self.remat else []
+        told += [f"remat={self.remat}"] if self.remat != "none" else []
         return " ".join([*told, *([f"accumulation={self.accumulation}"] if self.accumulation > 1 else [])])
 
     def toml(self, phase: str) -> str:
         """The lines of a config that ask for it."""
-        lines = ["[model]", f"remat = {str(self.remat).lower()}", "", "[mesh]", f"fsdp = {self.fsdp}"]
+        lines = ["[model]", f'remat = "{self.remat}"', "", "[mesh]", f"fsdp = {self.fsdp}"]
         lines += [f"tensor = {self.tensor}"] if self.tensor > 1 else []
         return "\n".join([*lines, "", "[[phases]]", f'name = "{phase}"', f"accumulation = {self.accumulation}"])
 
@@ -59,7 +60,7 @@ def layouts(devices: int, rows: int, *, layers_split: int, accumulation: int, sl
     powers = [2**n for n in range(inner.bit_length()) if inner % 2**n == 0]
     micro = [n for n in (1, 2, 4, 8, 16, 32) if n >= accumulation and rows % n == 0]
 
-    def stage(tensors: Sequence[int], remats: Sequence[bool], counts: Sequence[int]) -> list[Layout]:
+    def stage(tensors: Sequence[int], remats: Sequence[str], counts: Sequence[int]) -> list[Layout]:
         return [
             Layout(fsdp, tensor, remat, count)
             for tensor in tensors
@@ -71,10 +72,10 @@ def layouts(devices: int, rows: int, *, layers_split: int, accumulation: int, sl
 
     split = [n for n in powers if 1 < n <= 8 and layers_split % n == 0]
     return [
-        stage([1], [False, True], micro[:1]),
-        stage([1], [False, True], micro[1:2]),
-        stage([1], [True], micro[2:]),
-        stage(split, [True], micro),
+        stage([1], REMATS, micro[:1]),
+        stage([1], REMATS, micro[1:2]),
+        stage([1], REMATS[1:], micro[2:]),
+        stage(split, REMATS[1:], micro),
     ]
 
 

@@ -42,7 +42,7 @@ class Course(NamedTuple):
 
 
 @functools.lru_cache(maxsize=32)
-def make_model(arch: Architecture, spec: HeadSpec, *, compute: str, remat: bool, mesh: Mesh) -> Model:
+def make_model(arch: Architecture, spec: HeadSpec, *, compute: str, remat: str, mesh: Mesh) -> Model:
     """The model, laid out on a mesh: rows over data and fsdp, one layer's weights at a time gathered over fsdp."""
     return build(arch, spec, compute, remat=remat, place=_place(mesh))
 
