@@ -105,6 +105,7 @@ class Phase(Settings):
     optim: Optim = Optim()
     selection: Selection | None = None  # None: the last step
     accumulation: int = how(1, gt=0)  # micro-batches a step
+    packing: bool = how(True)  # several short examples share a row; nothing but speed and memory depends on it
 
 
 Layer = Annotated[int, Field(ge=0)]
@@ -120,7 +121,8 @@ class Evaluation(Settings):
     # Retrieval only, where every layer goes with every pooling, and the first of each stands for all.
     poolings: tuple[Literal["mean", "cls"], ...] = Field(("mean",), min_length=1)
     layers: tuple[Layer, ...] | Literal["all"] | None = Field(None, min_length=1)  # hidden_states; None: the middle one
-    batch_size: int = how(64, gt=0)
+    batch_size: int = how(64, gt=0)  # rows, which packed hold more
+    packing: bool = how(True)
 
 
 class Splits(Settings):

@@ -31,9 +31,10 @@ class SequenceTarget(NamedTuple):
 
 
 class ChoiceTarget(NamedTuple):
-    """One right option for each example, whose units are consecutive entries of the flattened (B · S)."""
+    """One right option for each example; `place` says where each option's unit is in the flattened (B · S)."""
 
     first_BS: jax.Array
+    place_EN: jax.Array
     label_E: jax.Array
     weight_E: jax.Array
 
@@ -54,12 +55,13 @@ class SpanTarget(NamedTuple):
 
 
 class DualTarget(NamedTuple):
-    """Which document each query is to find: that of its own item, whose query and document are consecutive rows.
+    """Which document each query is to find: that of its own item; `place` is both units' in the flattened (B · S).
 
     `document` is a hash of the document's id, so that one which stands in the batch twice is known.
     """
 
     first_BS: jax.Array
+    place_E2: jax.Array
     document_E: jax.Array
     weight_E: jax.Array
 
@@ -71,14 +73,20 @@ class MaskedTarget(NamedTuple):
     label_BG: jax.Array
 
 
-Target = SequenceTarget | ChoiceTarget | TokenTarget | SpanTarget | MaskedTarget | DualTarget
+class EmbeddingTarget(NamedTuple):
+    """Nothing to be learnt: where the <s> stands of each unit that gets a vector."""
+
+    first_BS: jax.Array
+
+
+Target = SequenceTarget | ChoiceTarget | TokenTarget | SpanTarget | MaskedTarget | DualTarget | EmbeddingTarget
 
 
 class Batch(NamedTuple):
-    """One step's rows; the sentence embedding has no target."""
+    """One step's rows."""
 
     tokens: Tokens
-    target: Target | None
+    target: Target
 
 
 class Tally(NamedTuple):

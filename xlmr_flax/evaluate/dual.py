@@ -27,8 +27,7 @@ class Ranked:
     def take(self, items: np.ndarray, vectors_E2D: np.ndarray) -> None:
         """Keeps what the head gave for these items."""
         for item, vectors_2D in zip(items, vectors_E2D, strict=True):
-            if item >= 0:
-                self.vectors[item] = vectors_2D
+            self.vectors[item] = vectors_2D
 
     def predictions(self) -> list[Ranking]:
         """The rankings in the order of the rows."""
@@ -47,11 +46,21 @@ def rankings(
     return [tuple(ids[number] for number in numbers) for numbers in found.tolist()]
 
 
-def embed(model: Model, params: Any, examples: Examples, out_ND: np.ndarray, *, mesh: Mesh, rows: int) -> None:
+def embed(
+    model: Model,
+    params: Any,
+    examples: Examples,
+    out_ND: np.ndarray,
+    *,
+    mesh: Mesh,
+    rows: int,
+    packing: bool = True,
+) -> None:
     """Writes the vector of each single unit into `out_ND`, which may be a mapped file; `rows` are those of a batch."""
     step, seen = make_vector_step(model), np.zeros(examples.items, np.int64)
-    for items, batch in evaluation_batches(examples, rows=rows):
-        vectors_BD = jax.device_get(step(params, place_batch(batch, mesh, lead=0).tokens))
-        out_ND[items[items >= 0]] = vectors_BD[items >= 0]
-        np.add.at(seen, items[items >= 0], 1)
+    for shown, batch in evaluation_batches(examples, rows=rows, packing=packing):
+        placed = place_batch(batch, mesh, lead=0)
+        vectors_BSD = jax.device_get(step(params, placed.tokens, placed.target.first_BS))
+        out_ND[shown.units] = vectors_BSD[shown.row_N, shown.slot_N]
+        np.add.at(seen, shown.units, 1)
     assert (seen == 1).all(), f"{(seen != 1).sum()} of {len(seen)} texts were not embedded exactly once"

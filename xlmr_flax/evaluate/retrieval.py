@@ -36,27 +36,29 @@ def embed(
     mesh: Mesh,
     batch_size: int,
     folder: Path,
+    packing: bool = True,
 ) -> dict[Setting, np.ndarray]:
     """A float32 vector for each sentence in their order, for every setting: one pass, and a mapped file for each."""
     layers, poolings = (tuple(dict.fromkeys(part)) for part in zip(*settings, strict=True))
     step = make_embed_step(model, poolings=tuple(POOLINGS[name] for name in poolings), layers=layers)
     seen, found = np.zeros(examples.items, np.int64), {}
     folder.mkdir(parents=True, exist_ok=True)
-    for items, batch in evaluation_batches(examples, rows=rows_of(batch_size, examples, mesh)):
-        vectors = jax.device_get(step(params, place_batch(batch, mesh, lead=0).tokens))
-        real = items >= 0
-        np.add.at(seen, items[real], 1)
+    for shown, batch in evaluation_batches(examples, rows=rows_of(batch_size, examples, mesh), packing=packing):
+        placed = place_batch(batch, mesh, lead=0)
+        vectors = jax.device_get(step(params, placed.tokens, placed.target.first_BS))
+        np.add.at(seen, shown.units, 1)
         for setting in settings:
-            vectors_BD = vectors[layers.index(setting.layer), poolings.index(setting.pooling)]
+            vectors_BSD = vectors[layers.index(setting.layer), poolings.index(setting.pooling)]
+            vectors_ND = vectors_BSD[shown.row_N, shown.slot_N]
             if setting not in found:
-                found[setting] = _mapped(folder / f"{setting.layer}-{setting.pooling}.npy", examples.items, vectors_BD)
-            found[setting][items[real]] = vectors_BD[real]
+                found[setting] = _mapped(folder / f"{setting.layer}-{setting.pooling}.npy", examples.items, vectors_ND)
+            found[setting][shown.units] = vectors_ND
     assert (seen == 1).all(), f"{(seen != 1).sum()} of {len(seen)} sentences were not embedded exactly once"
     return found
 
 
-def _mapped(path: Path, count: int, like_BD: np.ndarray) -> np.ndarray:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, like_BD.shape[1]))
+def _mapped(path: Path, count: int, like_ND: np.ndarray) -> np.ndarray:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, like_ND.shape[1]))
 
 
 def nearest(queries_ND: np.ndarray, candidates_MD: np.ndarray, *, mesh: Mesh | None = None) -> np.ndarray:

@@ -123,6 +123,7 @@ def _predict(subject: Subject, lang: str, found: Sequence[Row], context: Context
         examples,
         mesh=context.mesh,
         batch_size=subject.evaluation.batch_size,
+        packing=subject.evaluation.packing,
     )
     scored = {} if unscored else scores(declared, [gold(declared, row) for row in found], predicted, lang)
     return scored, predicted, examples.encoded.counts

@@ -104,6 +104,7 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
         batch_size=phase.batch_size,
         micro_batches=phase.accumulation,
         seed=node.seed,
+        packed_over=row_shards(context.mesh) if phase.packing else None,
     )
     course = place_course(phase.optim, context.mesh, seed=node.seed, steps=material.steps)
     step = make_train_step(model, phase.optim, context.mesh)
@@ -124,7 +125,7 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
             batches=batches,
             step_fn=lambda state, batch: step(state, batch, course),
             place=functools.partial(place_batch, mesh=context.mesh, lead=1),
-            evaluate=_selector(declared, material, context),
+            evaluate=_selector(declared, material, context, packing=phase.packing),
             save=functools.partial(_save, checkpoints),
             best=best,
             metric=metric,
@@ -270,14 +271,23 @@ def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, A
     return initial_params(model, context.mesh, key=key)
 
 
-def _selector(declared: Task, material: Material, context: Context) -> Callable[[State], dict[str, float]]:
+def _selector(
+    declared: Task, material: Material, context: Context, *, packing: bool
+) -> Callable[[State], dict[str, float]]:
     def evaluate(state: State) -> dict[str, float]:
         scored = [scored_in(state, chosen) for chosen in material.select]
         return {name: sum(one[name] for one in scored) / len(scored) for name in scored[0]}
 
     def scored_in(state: State, chosen: Chosen) -> dict[str, float]:
         predicted = predict(
-            material.model, state.params, declared, chosen.rows, chosen.examples, mesh=context.mesh, batch_size=64
+            material.model,
+            state.params,
+            declared,
+            chosen.rows,
+            chosen.examples,
+            mesh=context.mesh,
+            batch_size=64,
+            packing=packing,
         )
         return scores(declared, [gold(declared, row) for row in chosen.rows], predicted, chosen.lang)
 

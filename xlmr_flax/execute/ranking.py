@@ -121,7 +121,8 @@ def _pool(subject: Subject, folder: Path, context: Context) -> Pool:
 def _embed(subject: Subject, examples: Examples, out_ND: np.ndarray, context: Context) -> None:
     trained, mesh = subject.trained, context.mesh
     size = rows_of(subject.evaluation.batch_size, examples, mesh)
-    embed(trained.model, trained.params, examples, out_ND, mesh=mesh, rows=size)
+    packing = subject.evaluation.packing
+    embed(trained.model, trained.params, examples, out_ND, mesh=mesh, rows=size, packing=packing)
 
 
 def _mapped(folder: Path, shape: tuple[int, int]) -> np.ndarray:

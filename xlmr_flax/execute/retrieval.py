@@ -107,6 +107,7 @@ class _Encoder:
             mesh=context.mesh,
             batch_size=subject.evaluation.batch_size,
             folder=self.folder / f"{spec}-{side}",
+            packing=subject.evaluation.packing,
         )
 
     def each(self, find: Callable[[Setting], Found], queries: int, counts: dict[str, int]) -> Retrieved:

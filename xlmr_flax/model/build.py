@@ -63,20 +63,24 @@ class Model:
         """The loss of logits that `apply` gave."""
         return HEADS[self.spec.kind].loss(logits, target)
 
-    def vectors(self, params: Tree, tokens: Tokens) -> jax.Array:
-        """A dual head's float32 vectors (B, D) of rows that hold one unit each, to be compared by inner product."""
+    def vectors(self, params: Tree, tokens: Tokens, first_BS: jax.Array) -> jax.Array:
+        """A dual head's float32 vectors (B, S, D) of units, to be compared by inner product."""
         x_BLD = self.encoder.embed(self._embeddings(params), tokens, None)
-        x_BLD = self._last_layer(params, x_BLD, tokens, None)
-        return self._head(params).vectors(x_BLD, jnp.zeros((len(x_BLD), 1), jnp.int32))[:, 0]
+        return self._head(params).vectors(self._last_layer(params, x_BLD, tokens, None), first_BS)
 
     def hidden_states(self, params: Tree, tokens: Tokens) -> jax.Array:
         """The embeddings' output and every layer's, stacked in front of BLD."""
         return self._every_layer(params, tokens, lambda x_BLD: x_BLD)
 
     def embeddings(
-        self, params: Tree, tokens: Tokens, poolings: tuple[Pooling, ...], layers: tuple[int, ...]
+        self,
+        params: Tree,
+        tokens: Tokens,
+        first_BS: jax.Array,
+        poolings: tuple[Pooling, ...],
+        layers: tuple[int, ...],
     ) -> jax.Array:
-        """Float32 vectors (layer, pooling, B, D) of rows that hold one unit each; one pass that keeps only vectors.
+        """Float32 vectors (layer, pooling, B, S, D) of units; one pass that keeps only vectors.
 
         Layer 0 is the embeddings' output, layer n the n-th layer's.
         """
@@ -86,7 +90,7 @@ class Model:
                 f"layers {outside} do not exist: this encoder has 0 (its embeddings) to {last}; name some of these"
             )
         pooled = self._every_layer(
-            params, tokens, lambda x_BLD: jnp.stack([pool(x_BLD, tokens, pooling) for pooling in poolings])
+            params, tokens, lambda x_BLD: jnp.stack([pool(x_BLD, tokens, first_BS, pooling) for pooling in poolings])
         )
         return pooled[jnp.array(layers)]
 

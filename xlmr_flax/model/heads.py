@@ -88,7 +88,7 @@ class ChoiceHead(nnx.Module):
     """A score for each option, from its <s> through the pooler; the options of an example compete."""
 
     def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
-        self.options, self.rate = spec.size, arch.hidden_dropout_prob
+        self.rate = arch.hidden_dropout_prob
         D = arch.hidden_size
         self.pooler = Project("BSD,DE->BSE", (D, D), (D,), arch, dtype, rngs)
         self.out = Project("BSD,DC->BSC", (D, 1), (1,), arch, dtype, rngs)
@@ -98,7 +98,7 @@ class ChoiceHead(nnx.Module):
     ) -> jax.Array:
         pooled_BSD = jnp.tanh(self.pooler(_at(x_BLD, target.first_BS)))
         pooled_BSD = drop_channels(pooled_BSD, _of_units(noise, target.first_BS), self.rate, site=Site.HEAD)
-        return self.out(pooled_BSD).astype(jnp.float32).reshape(-1, self.options)
+        return jnp.take(self.out(pooled_BSD).astype(jnp.float32).reshape(-1), target.place_EN)
 
     @staticmethod
     def loss(logits_EN: jax.Array, target: ChoiceTarget) -> Tally:
@@ -193,7 +193,8 @@ class DualHead(nnx.Module):
         self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: DualTarget, noise: Noise | None
     ) -> jax.Array:
         """The vectors of queries and documents as E2D; the queries' carry the scale."""
-        x_E2D = self.vectors(x_BLD, target.first_BS).reshape(-1, 2, x_BLD.shape[-1])
+        x_UD = self.vectors(x_BLD, target.first_BS).reshape(-1, x_BLD.shape[-1])
+        x_E2D = jnp.take(x_UD, target.place_E2, axis=0)
         return x_E2D * jnp.array([self.scale, 1.0])[None, :, None]
 
     def vectors(self, x_BLD: jax.Array, first_BS: jax.Array) -> jax.Array:
@@ -223,16 +224,18 @@ HEADS: dict[str, type[nnx.Module]] = {
 }  # the embedding has no parameters: it is `pool`
 
 
-def pool(x_BLD: jax.Array, tokens: Tokens, pooling: Pooling) -> jax.Array:
-    """A float32 vector for each row, which must hold one unit; a row without one gets zeros.
+def pool(x_BLD: jax.Array, tokens: Tokens, first_BS: jax.Array, pooling: Pooling) -> jax.Array:
+    """A float32 vector for each unit as BSD; a row without one gets zeros.
 
     "mean" counts <s> and </s> too, as XTREME's retrieval does.
     """
-    x_BLD, real_BL = x_BLD.astype(jnp.float32), tokens.unit_BL >= 0
+    x_BLD = x_BLD.astype(jnp.float32)
+    unit_BS = jnp.take_along_axis(tokens.unit_BL, first_BS, axis=1)
     if pooling == "first":
-        real_BL = real_BL & (tokens.position_BL == 0)
-    total_BD = jnp.where(real_BL[..., None], x_BLD, 0).sum(1)
-    return total_BD / jnp.maximum(real_BL.sum(1), 1)[:, None]
+        return jnp.where(unit_BS[..., None] >= 0, _at(x_BLD, first_BS), 0)
+    own_BSL = (unit_BS[:, :, None] == tokens.unit_BL[:, None, :]) & (unit_BS >= 0)[:, :, None]
+    total_BSD = multiply("BSL,BLD->BSD", own_BSL, x_BLD, jnp.float32)
+    return total_BSD / jnp.maximum(own_BSL.sum(2), 1)[..., None]
 
 
 def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:

@@ -271,12 +271,12 @@ def make_predict_step(model: Model) -> Callable[[Params, Tokens, Target], Any]:
 @functools.lru_cache(maxsize=32)
 def make_embed_step(
     model: Model, *, poolings: tuple[Pooling, ...], layers: tuple[int, ...]
-) -> Callable[[Params, Tokens], jax.Array]:
-    """The jitted sentence vectors (layer, pooling, B, D) of a batch."""
-    return jax.jit(lambda params, tokens: model.embeddings(params, tokens, poolings, layers))
+) -> Callable[[Params, Tokens, jax.Array], jax.Array]:
+    """The jitted sentence vectors (layer, pooling, B, S, D) of the units that begin at `first_BS`."""
+    return jax.jit(lambda params, tokens, first_BS: model.embeddings(params, tokens, first_BS, poolings, layers))
 
 
 @functools.lru_cache(maxsize=32)
-def make_vector_step(model: Model) -> Callable[[Params, Tokens], jax.Array]:
-    """The jitted vectors (B, D) that a dual head compares, of a batch of single units."""
+def make_vector_step(model: Model) -> Callable[[Params, Tokens, jax.Array], jax.Array]:
+    """The jitted vectors (B, S, D) that a dual head compares, of the units that begin at `first_BS`."""
     return jax.jit(model.vectors)
