@@ -84,6 +84,7 @@ def test_options_stand_in_consecutive_rows():
     assert batch.target.label_E.tolist() == [3, 0]
     assert batch.target.weight_E.tolist() == [1.0, 0.0]
     assert batch.target.first_BS.shape == (2 * OPTIONS, 1)
+    assert batch.target.place_EN.tolist() == [[0, 1, 2], [0, 0, 0]]
 
 
 def test_tags_stand_at_their_tokens_and_padding_has_none():
@@ -192,6 +193,9 @@ def test_micro_batches_are_the_batch_cut_in_order_with_the_units_numbered_throug
     whole, parts = training(kind)(3), training(kind, micro_batches=3)(3)
     rows = len(whole.tokens.ids_BL[0])
     assert parts.tokens.ids_BL.shape[:2] == (3, rows // 3)
+    if kind == "choice":  # an example's places are those within its micro-batch
+        within = whole.target.place_EN % (rows // 3)
+        whole = whole._replace(target=whole.target._replace(place_EN=within))
     equal(jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), parts), whole)
     numbers = parts.tokens.unit_BL.max(axis=-1).ravel()
     assert numbers.tolist() == list(range(rows))
@@ -209,20 +213,21 @@ def test_only_the_chosen_are_shown():
 def test_evaluation_shows_every_item_once_in_one_number_of_rows_and_two_lengths(kind, count):
     examples = examples_of(kind, count)
     rows, shapes, seen = 8 * examples.units_per_item, set(), []
-    for items, batch in evaluation_batches(examples, rows=rows):
+    for shown, batch in evaluation_batches(examples, rows=rows, packing=False):
         shapes.add(batch.tokens.ids_BL.shape)
-        assert len(items) == 8
-        seen += items[items >= 0].tolist()
-        padding = np.repeat(items < 0, examples.units_per_item)
-        assert (batch.tokens.unit_BL[padding] == -1).all()
-        assert (batch.tokens.unit_BL[~padding, 0] >= 0).all()
+        seen += shown.items.tolist()
+        real = len(shown.items) * examples.units_per_item
+        assert shown.row_N.tolist() == list(range(real))
+        assert (batch.tokens.unit_BL[real:] == -1).all()
+        assert (batch.tokens.unit_BL[:real, 0] >= 0).all()
     assert sorted(seen) == list(range(count))
     assert len(shapes) <= EVALUATION_SHAPES
     assert {shape[0] for shape in shapes} == {rows}
 
 
-def test_nothing_to_evaluate_is_no_batch():
-    assert list(evaluation_batches(examples_of("sequence", 0), rows=8)) == []
+@pytest.mark.parametrize("packing", [True, False])
+def test_nothing_to_evaluate_is_no_batch(packing):
+    assert list(evaluation_batches(examples_of("sequence", 0), rows=8, packing=packing)) == []
 
 
 @given(length=st.integers(8, 512), count=st.integers(1, 5))

@@ -24,12 +24,12 @@ class Echo:
 
     spec: Any = None
 
-    def vectors(self, params, tokens):
-        angle_B = tokens.ids_BL[:, 1] / 50.0
-        return jnp.stack([jnp.cos(angle_B), jnp.sin(angle_B)], axis=1)
+    def vectors(self, params, tokens, first_BS):
+        angle_BS = jnp.take_along_axis(tokens.ids_BL, first_BS + 1, axis=1) / 50.0
+        return jnp.stack([jnp.cos(angle_BS), jnp.sin(angle_BS)], axis=2)
 
     def apply(self, params, tokens, target, noise):
-        return self.vectors(params, tokens).reshape(-1, 2, 2)
+        return self.vectors(params, tokens, target.first_BS).reshape(-1, 2)[target.place_E2]
 
 
 def examples_of(numbers, per=1):

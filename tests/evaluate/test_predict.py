@@ -10,7 +10,7 @@ import pytest
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.schema import Mesh as MeshSizes
-from xlmr_flax.data.batches import Examples
+from xlmr_flax.data.batches import Examples, Shown
 from xlmr_flax.data.examples import encode
 from xlmr_flax.data.tokenizer import load_tokenizer, train_tokenizer
 from xlmr_flax.evaluate.predict import predict, rows_of
@@ -97,14 +97,16 @@ class Echo:
 
     def apply(self, params, tokens, target, noise):
         ids_BL = tokens.ids_BL
-        match self.kind:
-            case "sequence":
-                return jax.nn.one_hot(ids_BL[:, 1:2] % self.size, self.size)
-            case "choice":
-                return (jnp.where(tokens.unit_BL >= 0, ids_BL, 0).sum(axis=1) % 97).reshape(-1, self.size)
-            case "token":
-                return jax.nn.one_hot(ids_BL % self.size, self.size)
-        return SpanLogits(*(jnp.where(tokens.unit_BL >= 0, ids_BL % modulus, -1e30)[:, None] for modulus in (13, 17)))
+        if self.kind == "token":
+            return jax.nn.one_hot(ids_BL % self.size, self.size)
+        if self.kind == "sequence":
+            second_BS = jnp.take_along_axis(ids_BL, target.first_BS + 1, axis=1)
+            return jax.nn.one_hot(second_BS % self.size, self.size)
+        unit_BS = jnp.take_along_axis(tokens.unit_BL, target.first_BS, axis=1)
+        own_BSL = unit_BS[:, :, None] == tokens.unit_BL[:, None]
+        if self.kind == "choice":
+            return (jnp.where(own_BSL, ids_BL[:, None], 0).sum(axis=2) % 97).reshape(-1)[target.place_EN]
+        return SpanLogits(*(jnp.where(own_BSL, ids_BL[:, None] % modulus, -1e30) for modulus in (13, 17)))
 
 
 def echoed(kind, rows, examples):
@@ -133,9 +135,9 @@ def test_every_row_gets_the_prediction_of_its_own_units(kind, count, tokenizer):
     rows, examples, declared = rows_for(kind, count), examples_for(kind, count, tokenizer), task(TASKS[kind])
     model, wanted = Echo(kind, len(declared.head.labels) or 4), echoed(kind, rows, examples)
     assert len(wanted) == count
-    for devices in (1, 8):
+    for devices, packing in ((1, True), (1, False), (8, True)):
         mesh = mesh_of(devices)
-        assert predict(model, {}, declared, rows, examples, mesh=mesh, batch_size=8) == wanted
+        assert predict(model, {}, declared, rows, examples, mesh=mesh, batch_size=8, packing=packing) == wanted
 
 
 def test_the_toys_have_rows_of_several_units(tokenizer):
@@ -145,24 +147,26 @@ def test_the_toys_have_rows_of_several_units(tokenizer):
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_a_real_model_predicts_the_same_on_one_device_and_on_eight(kind, tokenizer):
+def test_a_real_model_predicts_the_same_packed_on_one_device_and_on_eight(kind, tokenizer):
     rows, examples, declared = rows_for(kind, 65), examples_for(kind, 65, tokenizer), task(TASKS[kind])
     arch = Architecture(**{**PRESETS["tiny"], "vocab_size": VOCABULARY, "initializer_range": 0.5})
     spec = HeadSpec(kind, len(declared.head.labels) or declared.head.options or 0)
     found = []
-    for mesh in (mesh_of(1), mesh_of(8, fsdp=2, tensor=2)):
+    for mesh, packing in ((mesh_of(1), False), (mesh_of(1), True), (mesh_of(8, fsdp=2, tensor=2), True)):
         model = make_model(arch, spec, compute="float32", remat="none", mesh=mesh)
         params = initial_params(model, mesh, key=jax.random.key(1))
-        found.append(predict(model, params, declared, rows, examples, mesh=mesh, batch_size=8))
-    assert found[0] == found[1]
+        found.append(predict(model, params, declared, rows, examples, mesh=mesh, batch_size=8, packing=packing))
+    assert found[0] == found[1] == found[2]
     assert len(set(map(str, found[0]))) > 1
 
 
 def test_an_item_that_is_never_predicted_is_noticed(tokenizer, monkeypatch):
     rows, examples = rows_for("sequence", 7), examples_for("sequence", 7, tokenizer)
+    items, none = np.array([0, 1, 1, 2, 3, 4]), np.zeros(6, int)
+    shown = Shown(items, items, np.arange(6), none, none, none)
     monkeypatch.setattr(
         "xlmr_flax.evaluate.predict.evaluation_batches",
-        lambda examples, *, rows: [(np.array([0, 1, 1, 2, 3, 4, -1, -1]), examples.batch(np.zeros(8, int), length=24))],
+        lambda examples, *, rows, packing: [(shown, examples.batch(np.zeros(8, int), length=24))],
     )
     with pytest.raises(AssertionError, match="xnli: 3 of 7 items were not predicted exactly once"):
         predict(Echo("sequence", 3), {}, task("xnli"), rows, examples, mesh=mesh_of(1), batch_size=8)

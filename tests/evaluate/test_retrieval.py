@@ -20,11 +20,12 @@ from xlmr_flax.train.sharding import make_mesh
 class Echo:
     """A model whose vector of a sentence is its first word and its length, times what it was asked for."""
 
-    def embeddings(self, params, tokens, poolings, layers):
-        real_BL = tokens.unit_BL >= 0
-        vectors_BD = jax.numpy.stack([tokens.ids_BL[:, 0], real_BL.sum(axis=1)], axis=1).astype(float)
+    def embeddings(self, params, tokens, first_BS, poolings, layers):
+        unit_BS, word_BS = (jax.numpy.take_along_axis(x, first_BS, axis=1) for x in (tokens.unit_BL, tokens.ids_BL))
+        size_BS = (tokens.unit_BL[:, None] == unit_BS[:, :, None]).sum(axis=2)
+        vectors_BSD = jax.numpy.stack([word_BS, size_BS], axis=2).astype(float)
         factor = [[10 * layer + {"mean": 1, "first": 2}[pooling] for pooling in poolings] for layer in layers]
-        return jax.numpy.array(factor)[:, :, None, None] * vectors_BD[None, None]
+        return jax.numpy.array(factor)[:, :, None, None, None] * vectors_BSD[None, None]
 
 
 SWEEP = [Setting(layer, pooling) for layer in (2, 0) for pooling in ("cls", "mean")]

@@ -17,8 +17,8 @@ E, D = 5, 4
 
 def target(document, weight=None):
     document, weight = np.array(document, np.int32), np.ones(len(document)) if weight is None else weight
-    first = jnp.zeros((2 * len(document), 1), jnp.int32)
-    return DualTarget(first, jnp.array(document), jnp.array(weight, jnp.float32))
+    first, place = jnp.zeros((2 * len(document), 1), jnp.int32), jnp.arange(2 * len(document)).reshape(-1, 2)
+    return DualTarget(first, place, jnp.array(document), jnp.array(weight, jnp.float32))
 
 
 def vectors(seed):
@@ -83,16 +83,17 @@ def test_a_vector_is_the_tanh_of_the_pooler_and_the_queries_carry_the_scale(arch
     wanted_BD = np.tanh(x_BD @ pooler["kernel"] + pooler["bias"][None])
     if model.spec.similarity == "cosine":
         wanted_BD = wanted_BD / np.linalg.norm(wanted_BD, axis=1, keepdims=True)
-    np.testing.assert_allclose(model.vectors(tree, batch.tokens), wanted_BD, rtol=1e-4, atol=1e-6)
+    found_BSD = model.vectors(tree, batch.tokens, batch.target.first_BS)
+    np.testing.assert_allclose(found_BSD[:, 0], wanted_BD, rtol=1e-4, atol=1e-6)
     scales = np.array([scale, 1.0], np.float32)[None, :, None]
     np.testing.assert_allclose(found_E2D, wanted_BD.reshape(2, 2, -1) * scales, rtol=1e-4, atol=1e-5)
 
 
 def test_a_unit_has_the_same_vector_as_query_as_document_and_alone(arch, params, batch):
     model, tree, _ = computed(arch, params, batch)
-    turned = Tokens(*(x[jnp.array([1, 0, 3, 2])] for x in batch.tokens))
-    vectors_BD = model.vectors(tree, batch.tokens)
-    np.testing.assert_allclose(model.vectors(tree, turned)[jnp.array([1, 0, 3, 2])], vectors_BD, atol=1e-6)
+    turned, first_BS = Tokens(*(x[jnp.array([1, 0, 3, 2])] for x in batch.tokens)), batch.target.first_BS
+    vectors_BSD = model.vectors(tree, batch.tokens, first_BS)
+    np.testing.assert_allclose(model.vectors(tree, turned, first_BS)[jnp.array([1, 0, 3, 2])], vectors_BSD, atol=1e-6)
 
 
 def test_a_scale_that_makes_no_softmax_is_refused():

@@ -34,7 +34,7 @@ def encoder(params):
 
 @pytest.fixture(scope="module")
 def embeddings(model):
-    return jax.jit(model.embeddings, static_argnums=(2, 3))
+    return jax.jit(model.embeddings, static_argnums=(3, 4))
 
 
 @pytest.fixture(scope="module")
@@ -310,35 +310,43 @@ def test_float32_asks_for_float32_products_and_bfloat16_does_not(arch, specs, pa
 
 
 def test_hidden_states_and_embeddings_agree(model, embeddings, encoder, rows, units):
-    tokens = rows([[unit] for unit in units]).tokens
+    tokens, first_BS = rows([[unit] for unit in units])
     hidden = np.asarray(jax.jit(model.hidden_states)(encoder, tokens))
     assert hidden.shape == (3, 4, 20, 32)
-    means = np.asarray(embeddings(encoder, tokens, ("mean",), (2, 0)))[:, 0]
+    means = np.asarray(embeddings(encoder, tokens, first_BS, ("mean",), (2, 0)))[:, 0, :, 0]
     for row, (_, ids) in enumerate(units):
         np.testing.assert_allclose(means[0, row], hidden[2, row, : len(ids)].mean(0), atol=1e-6)
         np.testing.assert_allclose(means[1, row], hidden[0, row, : len(ids)].mean(0), atol=1e-6)
-    first = np.asarray(embeddings(encoder, tokens, ("first", "mean"), (2, 1)))[1:, 0]
+    first = np.asarray(embeddings(encoder, tokens, first_BS, ("first", "mean"), (2, 1)))[1:, 0, :, 0]
     np.testing.assert_allclose(first[0], hidden[1, :, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("poolings", [("mean",), ("first", "mean")])
+def test_units_that_share_a_row_have_the_embeddings_that_they_have_alone(poolings, embeddings, encoder, rows, units):
+    layers = (2, 0) if len(poolings) == 1 else (2, 1)
+    alone = np.asarray(embeddings(encoder, *rows([[unit] for unit in units]), poolings, layers))
+    packed = np.asarray(embeddings(encoder, *rows([units[2:], units[:2]]), poolings, layers))
+    np.testing.assert_allclose(packed[..., [1, 1, 0, 0], [0, 1, 0, 1], :], alone[..., 0, :], atol=1e-5)
+
+
 def test_the_embedding_of_an_empty_row_is_zero(embeddings, encoder, rows, units):
-    tokens = rows([[units[0]], []]).tokens
+    tokens, first_BS = rows([[units[0]], []])
     for poolings, layers in ((("mean",), (2, 0)), (("first", "mean"), (2, 1))):
-        vectors = np.asarray(embeddings(encoder, tokens, poolings, layers))[0, 0]
+        vectors = np.asarray(embeddings(encoder, tokens, first_BS, poolings, layers))[0, 0]
         assert vectors[0].any()
         assert not vectors[1:].any()
 
 
 def test_embeddings_keep_vectors_and_not_states(model, encoder, rows, units):
-    tokens = rows([[unit] for unit in units]).tokens
-    jaxpr = jax.make_jaxpr(lambda p: model.embeddings(p, tokens, ("mean", "first"), (0, 1, 2)))(encoder)
+    laid = rows([[unit] for unit in units])
+    jaxpr = jax.make_jaxpr(lambda p: model.embeddings(p, *laid, ("mean", "first"), (0, 1, 2)))(encoder)
     scan = next(eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan")
-    assert sorted(var.aval.shape for var in scan.outvars) == [(2, 2, 4, 32), (4, 20, 32)]
+    assert sorted(var.aval.shape for var in scan.outvars) == [(2, 2, 4, 2, 32), (4, 20, 32)]
 
 
 def test_a_layer_that_does_not_exist_is_named(model, encoder, rows, units):
     with pytest.raises(InputError, match=r"layers \[3\] do not exist: this encoder has 0 \(its embeddings\) to 2"):
-        model.embeddings(encoder, rows([[units[0]]]).tokens, ("mean",), (1, 3))
+        model.embeddings(encoder, *rows([[units[0]]]), ("mean",), (1, 3))
 
 
 def test_an_embedding_has_no_loss(model, encoder, rows, units):

@@ -48,8 +48,10 @@ def target(kind, laid):
         return batch.SequenceTarget(first_BS, by_slot(lambda unit, start: CLASSES[unit]), weight_BS)
     if kind == "choice":
         if not filled_BS[:, 1:].any():  # an option a row, and no other slots
-            return batch.ChoiceTarget(first_BS[:, :1], jnp.array(RIGHT), jnp.ones(2))
-        return batch.ChoiceTarget(first_BS, jnp.array([*RIGHT, 1, 0]), jnp.array([1.0, 1.0, 0.0, 0.0]))
+            return batch.ChoiceTarget(first_BS[:, :1], jnp.arange(4).reshape(2, 2), jnp.array(RIGHT), jnp.ones(2))
+        place = [where[unit][0] * first_BS.shape[1] + where[unit][1] for unit in range(4)]
+        place_EN = jnp.array([*place, 0, 0, 0, 0]).reshape(4, 2)  # and two that are padding
+        return batch.ChoiceTarget(first_BS, place_EN, jnp.array([*RIGHT, 1, 0]), jnp.array([1.0, 1.0, 0.0, 0.0]))
     if kind == "span":
         start, end = (by_slot(lambda unit, at, side=side: at + SPANS[unit][side]) for side in (0, 1))
         return batch.SpanTarget(first_BS, start, end, weight_BS)
@@ -145,7 +147,9 @@ def test_a_batch_of_nothing_has_loss_zero_and_gradient_zero(kind, params, losses
     empty, none = jnp.full(tokens.ids_BL.shape, batch.IGNORED, jnp.int32), jnp.zeros(first_BS.shape)
     aim = {
         "sequence": lambda: batch.SequenceTarget(first_BS, first_BS, none),
-        "choice": lambda: batch.ChoiceTarget(first_BS, jnp.zeros(4, jnp.int32), jnp.zeros(4)),
+        "choice": lambda: batch.ChoiceTarget(
+            first_BS, jnp.zeros((4, 2), jnp.int32), jnp.zeros(4, jnp.int32), jnp.zeros(4)
+        ),
         "token": lambda: batch.TokenTarget(empty),
         "span": lambda: batch.SpanTarget(first_BS, first_BS, first_BS, none),
         "mlm": lambda: batch.MaskedTarget(empty[:, :5] * 0, empty[:, :5]),

@@ -109,7 +109,9 @@ class Case:
             self.target, self.labels = batch.SequenceTarget(first, ints(label[:, :1]), one), {"labels": label[:, 0]}
         elif self.kind == "choice":
             right = label[: B // self.spec.size, 0]
-            self.target, self.labels = batch.ChoiceTarget(first, ints(right), jnp.ones(len(right))), {"labels": right}
+            place = jnp.arange(B).reshape(-1, self.spec.size)
+            self.target = batch.ChoiceTarget(first, place, ints(right), jnp.ones(len(right)))
+            self.labels = {"labels": right}
         elif self.kind == "token":
             label = np.where(real & (random.random(real.shape) < 0.7), label, batch.IGNORED)
             self.target, self.labels = batch.TokenTarget(ints(label)), {"labels": label}
@@ -234,9 +236,10 @@ def test_the_pooled_embedding_is_theirs(arch, torch, record_property):
     hidden = case.run_theirs(theirs, labels=False).hidden_states
     mask = torch.from_numpy(case.real)[..., None]
     means = [((x * mask).sum(1) / mask.sum(1)).detach().numpy() for x in hidden]
-    ours = np.asarray(case.model.embeddings(case.params, case.tokens, ("mean",), (0, 2)))[:, 0]
+    first_BS = jnp.zeros((len(case.ids), 1), jnp.int32)
+    ours = np.asarray(case.model.embeddings(case.params, case.tokens, first_BS, ("mean",), (0, 2)))[:, 0, :, 0]
     assert difference(ours, np.stack([means[0], means[2]]), record_property, "mean") < 1e-4
-    first = np.asarray(case.model.embeddings(case.params, case.tokens, ("first",), (1,)))[:, 0]
+    first = np.asarray(case.model.embeddings(case.params, case.tokens, first_BS, ("first",), (1,)))[:, 0, :, 0]
     assert difference(first[0], hidden[1][:, 0].detach().numpy(), record_property, "first") < 1e-4
 
 

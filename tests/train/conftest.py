@@ -16,7 +16,7 @@ from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.batches import Examples, Masking, TrainingBatches
 from xlmr_flax.data.encoded import joined
 from xlmr_flax.model.heads import HeadSpec
-from xlmr_flax.train.sharding import dotted, make_mesh
+from xlmr_flax.train.sharding import dotted, make_mesh, row_shards
 from xlmr_flax.train.step import (
     State,
     abstract_state,
@@ -128,7 +128,14 @@ def mesh_of(name: str) -> Mesh:
 
 @functools.cache
 def trainer_of(
-    kind: str, mesh: str = "one", *, micro_batches: int = 1, seed: int = 3, steps: int = 100, optim: Optim = OPTIM
+    kind: str,
+    mesh: str = "one",
+    *,
+    micro_batches: int = 1,
+    seed: int = 3,
+    steps: int = 100,
+    optim: Optim = OPTIM,
+    packed: bool = False,
 ) -> Trainer:
     model = make_model(ARCH, SPECS[kind], compute="float32", remat="none", mesh=mesh_of(mesh))
 
@@ -137,7 +144,12 @@ def trainer_of(
 
     examples = toy(kind)
     batches = TrainingBatches(
-        examples, np.arange(examples.items), batch_size=BATCH, micro_batches=micro_batches, seed=seed
+        examples,
+        np.arange(examples.items),
+        batch_size=BATCH,
+        micro_batches=micro_batches,
+        seed=seed,
+        packed_over=row_shards(mesh_of(mesh)) if packed else None,
     )
     course = place_course(optim, mesh_of(mesh), seed=seed, steps=steps)
     return Trainer(model, mesh_of(mesh), batches, make_train_step(model, optim, mesh_of(mesh)), course, start)

@@ -41,7 +41,7 @@ from xlmr_flax.data.packing import (
 from xlmr_flax.data.randomness import generator
 
 TRAINING_SHAPES, EVALUATION_SHAPES = 4, 2  # that a phase compiles at most
-SAMPLED_STEPS = 256  # at most; their lengths decide on the shapes of training
+SAMPLED_STEPS = 64  # at most; their lengths decide on the shapes of training
 
 # Hidden tokens of a packed row, as a share of what their rate gives: every unit's number of them is rounded.
 MASKED_SLACK = 1.1

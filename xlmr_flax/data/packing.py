@@ -123,7 +123,12 @@ def ladder(
     `loads` gives the tokens that the units of some items take in rows of some length, by micro-batch. The shapes are
     chosen one after the other, each so that the sampled steps cost least when every one takes the cheapest that fits.
     """
-    rows_TC = np.array([[_rows(loads(items, length), length) for length in lengths] for items in sampled])
+    columns: list[list[int]] = []
+    for length in lengths:
+        columns.append([_rows(loads(items, length), length) for items in sampled])
+        if 0 < min(columns[-1]) and max(columns[-1]) <= shards:
+            break  # no step needs longer rows
+    rows_TC = np.array(columns).T
     # Of T + 1 steps one is larger than T others: it stands here too, lest such steps all took the last shape.
     larger_C = np.where(rows_TC.all(axis=0), rows_TC.max(axis=0) + np.ceil(rows_TC.std(axis=0)).astype(int), 0)
     rows_TC = rounded(np.concatenate([rows_TC, larger_C[None]]), shards)
