@@ -123,12 +123,7 @@ def ladder(
     `loads` gives the tokens that the units of some items take in rows of some length, by micro-batch. The shapes are
     chosen one after the other, each so that the sampled steps cost least when every one takes the cheapest that fits.
     """
-    columns: list[list[int]] = []
-    for length in lengths:
-        columns.append([_rows(loads(items, length), length) for items in sampled])
-        if 0 < min(columns[-1]) and max(columns[-1]) <= shards:
-            break  # no step needs longer rows
-    rows_TC = np.array(columns).T
+    rows_TC = _needed(sampled, loads, lengths, shards)
     # Of T + 1 steps one is larger than T others: it stands here too, lest such steps all took the last shape.
     larger_C = np.where(rows_TC.all(axis=0), rows_TC.max(axis=0) + np.ceil(rows_TC.std(axis=0)).astype(int), 0)
     rows_TC = rounded(np.concatenate([rows_TC, larger_C[None]]), shards)
@@ -147,6 +142,21 @@ def ladder(
         chosen.append(wanted[best])
         cost_T = np.minimum(cost_T, cost_TC[:, best])
     return tuple(sorted(chosen, key=lambda shape: shape.cost))
+
+
+def _needed(
+    sampled: Sequence[np.ndarray],
+    loads: Callable[[np.ndarray, int], Sequence[np.ndarray]],
+    lengths: Sequence[int],
+    shards: int,
+) -> np.ndarray:
+    """The rows that each step needs at each length, up to the one where every step has but a row a shard."""
+    columns: list[list[int]] = []
+    for length in lengths:
+        columns.append([_rows(loads(items, length), length) for items in sampled])
+        if min(columns[-1]) > 0 and max(columns[-1]) <= shards:
+            break
+    return np.array(columns).T
 
 
 def _rows(parts: Sequence[np.ndarray], length: int) -> int:
