@@ -79,6 +79,7 @@ CASES = [
     ("phases.selection.patience", "phases.middle.selection.patience=6", BELOW_MIDDLE, {}),
     ("phases.selection.max_examples", "phases.middle.selection.max_examples=6", BELOW_MIDDLE, {}),
     ("phases.accumulation", "phases.middle.accumulation=2", NOTHING, {}),
+    ("phases.packing", "phases.middle.packing=false", NOTHING, {}),
     ("evaluations.phase", "evaluations.1.phase=side", {"eval tatoeba"}, {}),
     ("evaluations.tasks", "evaluations.0.tasks=['udpos', 'tatoeba']", NOTHING, {"evaluations": "udpos"}),
     ("evaluations.langs", "evaluations.0.langs=['de']", NOTHING, {}),
@@ -87,6 +88,7 @@ CASES = [
     ("evaluations.poolings", "evaluations.1.poolings=['cls']", {"eval tatoeba"}, {}),
     ("evaluations.layers", "evaluations.1.layers=[2]", {"eval tatoeba"}, {}),
     ("evaluations.batch_size", "evaluations.1.batch_size=24", NOTHING, {}),
+    ("evaluations.packing", "evaluations.1.packing=false", NOTHING, {}),
     ("arms.name", "arms=[{name='other'}]", NOTHING, {}),
     ("arms.skip", "arms=[{name='main', skip=['side']}]", NOTHING, {}),
 ]  # fmt: skip
