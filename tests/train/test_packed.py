@@ -56,7 +56,7 @@ def test_loss_and_gradients_are_those_of_a_row_for_each_unit_without_dropout(kin
 @pytest.mark.parametrize(
     ("kind", "mesh", "micro_batches"),
     [
-        ("sequence", "data", 1),
+        pytest.param("sequence", "data", 1, marks=pytest.mark.long),
         ("choice", "mix", 2),
         ("dual", "mix", 4),
         *(pytest.param(kind, "mix", 2, marks=pytest.mark.long) for kind in ("token", "span", "mlm")),
