@@ -152,7 +152,7 @@ def test_killed_without_a_word_and_run_again_is_never_having_been_killed(name, a
 def test_a_phase_with_patience_ends_early_hands_over_its_best_and_survives_a_stop(desk, phases, monkeypatch):
     scores = {3: 0.2, 6: 0.7, 9: 0.7, 12: 0.1}
 
-    def scripted(declared, material, context):
+    def scripted(declared, material, context, *, packing):
         return lambda state: {"accuracy": scores[int(state.step)]}
 
     monkeypatch.setattr(phase, "_selector", scripted)
