@@ -101,7 +101,12 @@ def train_programs(one: Work, settings: ModelSettings, mesh: Mesh) -> Iterator[t
     rows_per_shard(phase.batch_size // phase.accumulation, row_shards(mesh), field=field)
     chosen = one.examples.subset(phase.max_examples if one.real else None, seed=seed)
     batches = TrainingBatches(
-        one.examples, chosen, batch_size=phase.batch_size, micro_batches=phase.accumulation, seed=seed
+        one.examples,
+        chosen,
+        batch_size=phase.batch_size,
+        micro_batches=phase.accumulation,
+        seed=seed,
+        packed_over=row_shards(mesh) if phase.packing and one.real else None,
     )
     model, steps = one.model(settings, mesh), (one.steps or 1) if one.real else 1
     for shape in training_shapes(batches, one.arch, steps=steps):
@@ -115,8 +120,9 @@ def eval_programs(
     model, seen = one.model(settings, mesh), set()
     for name, declared, examples, batch_size, node in _evaluated(one, graph, folders):
         rows = rows_of(batch_size, examples, mesh)
-        batches = itertools.islice(evaluation_batches(examples, rows=rows), SAMPLED_BATCHES)
-        for shape in shapes(((batch, int((items >= 0).sum())) for items, batch in batches), one.arch):
+        packing = node.evaluation.packing if node else one.node.phase.packing
+        batches = itertools.islice(evaluation_batches(examples, rows=rows, packing=packing), SAMPLED_BATCHES)
+        for shape in shapes(((batch, len(shown.items)) for shown, batch in batches), one.arch):
             if (name, shape.rows, shape.length) not in seen:
                 seen.add((name, shape.rows, shape.length))
                 yield shape, _evaluation_program(model, declared, node, mesh, shape)

@@ -141,12 +141,14 @@ def embed_program(
 ) -> jax.stages.Lowered:
     """The step that embeds sentences."""
     step = make_embed_step(model, poolings=poolings, layers=layers)
-    return step.lower(abstract_params(model, mesh), abstract_batch(batch, mesh, lead=0).tokens)
+    placed = abstract_batch(batch, mesh, lead=0)
+    return step.lower(abstract_params(model, mesh), placed.tokens, placed.target.first_BS)
 
 
 def vector_program(model: Model, mesh: Mesh, batch: Batch) -> jax.stages.Lowered:
     """The step that gives a dual head's vectors."""
-    return make_vector_step(model).lower(abstract_params(model, mesh), abstract_batch(batch, mesh, lead=0).tokens)
+    placed = abstract_batch(batch, mesh, lead=0)
+    return make_vector_step(model).lower(abstract_params(model, mesh), placed.tokens, placed.target.first_BS)
 
 
 def _course(mesh: Mesh) -> Course:
