@@ -15,6 +15,7 @@ import numpy as np
 
 from xlmr_flax import __version__
 from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.config.schema import Phase
 from xlmr_flax.data.batches import Examples, TrainingBatches
 from xlmr_flax.data.examples import fingerprints, load_examples, load_languages, load_text, text_fingerprints
 from xlmr_flax.data.order import steps_of
@@ -22,7 +23,7 @@ from xlmr_flax.data.randomness import stream
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import predict
-from xlmr_flax.execute.context import Context, write_json
+from xlmr_flax.execute.context import Context, Folders, write_json
 from xlmr_flax.execute.trained import check_length, head_spec, parameter_count, shape_of, tokenizer_in
 from xlmr_flax.graph.nodes import PhaseNode, folder_name
 from xlmr_flax.model import hub, weights
@@ -156,21 +157,32 @@ def prepare(node: PhaseNode, context: Context) -> Material:
         mesh=context.mesh,
     )
     abstract_params(model, context.mesh)  # refuses a mesh over which they do not split
-    material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
-    if node.text:
-        examples = load_text(node.text, mask_rate=phase.mask_rate, **material)
-    else:
-        examples = load_languages(declared, node.train, node.langs, **material)
+    examples = training_examples(node, declared, tokenizer, folders)
     chosen = examples.subset(phase.max_examples, seed=node.seed)
     if not len(chosen):
         raise InputError(f"{field}: {node.task} gives nothing to train on")
-    steps = phase.steps or steps_of(len(chosen), batch_size=phase.batch_size, epochs=phase.epochs or 1.0)
+    steps = training_steps(phase, len(chosen))
+    material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
     select = []
     for lang in node.select_langs if node.select and phase.selection else ():
         found = rows(declared, node.select, lang, folders.data_of(node))[: phase.selection.max_examples]
         kept = load_examples(declared, node.select, lang, **material).first_rows(len(found))
         select.append(Chosen(lang, found, kept))
     return Material(declared, arch, model, tokenizer, examples, chosen, steps, select, sources_of(node, context))
+
+
+def training_examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer, folders: Folders) -> Examples:
+    """What a phase trains on, encoded: the experiment's text, or the rows of its task in all of its languages."""
+    phase = node.phase
+    material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
+    if node.text:
+        return load_text(node.text, mask_rate=phase.mask_rate, **material)
+    return load_languages(declared, node.train, node.langs, **material)
+
+
+def training_steps(phase: Phase, chosen: int) -> int:
+    """The steps of a phase that trains on so many items."""
+    return phase.steps or steps_of(chosen, batch_size=phase.batch_size, epochs=phase.epochs or 1.0)
 
 
 def _check_kept_head(node: PhaseNode, context: Context, declared: Task) -> None:

@@ -12,13 +12,13 @@ from jax.sharding import Mesh
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.config.schema import Model as ModelSettings
 from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
-from xlmr_flax.data.examples import load_examples, load_languages, load_text
-from xlmr_flax.data.order import steps_of
+from xlmr_flax.data.examples import load_examples
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.evaluate.retrieval import POOLINGS
 from xlmr_flax.execute.context import Folders
+from xlmr_flax.execute.phase import training_examples, training_steps
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
 from xlmr_flax.graph import check
@@ -86,12 +86,11 @@ def work(node: PhaseNode, folders: Folders) -> Work:
     arch = _architecture(node, tokenizer)
     check_length(arch, phase.length, field=f"phases.{phase.name}.length")
     declared = with_labels(task(node.task), node.train, node.langs, folders.data_of(node))
-    examples, steps = _examples(node, declared, tokenizer, folders), phase.steps
+    examples = _examples(node, declared, tokenizer, folders)
     if examples:
-        chosen = examples.subset(phase.max_examples, seed=node.seed)
-        steps = steps or steps_of(len(chosen), batch_size=phase.batch_size, epochs=phase.epochs or 1.0)
+        steps = training_steps(phase, len(examples.subset(phase.max_examples, seed=node.seed)))
         return Work(node, declared, arch, tokenizer, examples, steps, real=True)
-    return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), steps, real=False)
+    return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), phase.steps, real=False)
 
 
 def train_programs(one: Work, settings: ModelSettings, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
@@ -199,13 +198,8 @@ def _examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer | None, fold
     """The phase's own examples, where its files and its tokenizer are there."""
     if tokenizer is None:
         return None
-    material = {
-        "data": folders.data_of(node), "tokenizer": tokenizer, "length": node.phase.length, "cache": folders.cache,
-    }  # fmt: skip
     try:
-        if node.text:
-            return load_text(node.text, mask_rate=node.phase.mask_rate, **material)
-        return load_languages(declared, node.train, node.langs, **material)
+        return training_examples(node, declared, tokenizer, folders)
     except InputError:
         return None
 

@@ -18,7 +18,7 @@ from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.trained import Subject, check_length
 from xlmr_flax.sources.rows import Document, Query
 from xlmr_flax.tasks.files import hidden, rows
-from xlmr_flax.tasks.task import Files, Task, gold, scores
+from xlmr_flax.tasks.task import Task, gold, scores
 
 CANDIDATES = "candidates"  # the split that holds a task's documents
 
@@ -79,9 +79,7 @@ def candidate_langs(task: Task, data: Path) -> tuple[str, ...]:
 
     The training language alone, for a task whose documents are in one file.
     """
-    patterns = [
-        files.splits[CANDIDATES][0] for files in task.files if isinstance(files, Files) and CANDIDATES in files.splits
-    ]
+    patterns = [files.splits[CANDIDATES][0] for files in task.files if CANDIDATES in files.splits]
     if not any("{lang}" in pattern for pattern in patterns):
         return (task.train_lang,)
     found: set[str] = set()
