@@ -56,7 +56,7 @@ def steps_of(kind, model, params):
 
 def said(kind, mesh, *, packing):
     """The numbers of every unit, or of every example of several, and how many positions they took."""
-    model = make_model(ARCH, SPECS[kind], compute="float32", remat="none", mesh=mesh)
+    model = make_model(ARCH, SPECS[kind], compute="float32", mesh=mesh)
     step, found, positions = steps_of(kind, model, initial_params(model, mesh, key=jax.random.key(2))), {}, 0
     for shown, batch in evaluation_batches(examples_of(kind), rows=16, packing=packing):
         placed = place_batch(batch, mesh, lead=0)

@@ -153,7 +153,7 @@ def test_a_real_model_predicts_the_same_packed_on_one_device_and_on_eight(kind, 
     spec = HeadSpec(kind, len(declared.head.labels) or declared.head.options or 0)
     found = []
     for mesh, packing in ((mesh_of(1), False), (mesh_of(1), True), (mesh_of(8, fsdp=2, tensor=2), True)):
-        model = make_model(arch, spec, compute="float32", remat="none", mesh=mesh)
+        model = make_model(arch, spec, compute="float32", mesh=mesh)
         params = initial_params(model, mesh, key=jax.random.key(1))
         found.append(predict(model, params, declared, rows, examples, mesh=mesh, batch_size=8, packing=packing))
     assert found[0] == found[1] == found[2]

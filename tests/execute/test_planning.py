@@ -72,7 +72,7 @@ def test_a_phase_is_planned_at_the_shapes_that_it_trains_in(lab):
     material = prepare(lab.phase("nli"), lab.context)
     batches = TrainingBatches(material.examples, material.chosen, batch_size=16, micro_batches=1, seed=3)
     trained = {batches(step).tokens.ids_BL.shape[1:] for step in range(13)}
-    found = [shape for shape, _ in train_programs(one, lab.context.experiment.model, mesh)]
+    found = [shape for shape, _ in train_programs(one, lab.context.experiment, mesh)]
     assert one.real
     assert {(shape.rows, shape.length) for shape in found} == trained
     assert sum(shape.share for shape in found) == pytest.approx(1)
@@ -84,7 +84,7 @@ def test_a_phase_is_planned_at_the_shapes_that_it_trains_in(lab):
 def test_a_phase_without_its_files_is_planned_at_full_length(open_lab, tmp_path):
     lab = open_lab(tmp_path)
     one = work(lab.phase("choice"), lab.context.folders)
-    ((shape, _),) = train_programs(one, lab.context.experiment.model, lab.context.mesh)
+    ((shape, _),) = train_programs(one, lab.context.experiment, lab.context.mesh)
     assert not one.real
     assert (shape.rows, shape.length, shape.items, shape.tokens) == (64, 32, 16, 64 * 32)
     assert one.arch.vocab_size == 120
@@ -93,7 +93,7 @@ def test_a_phase_without_its_files_is_planned_at_full_length(open_lab, tmp_path)
 def test_every_head_has_its_programs(lab):
     for name in ("pretrain", "choice", "nli", "tags", "spans"):
         one = work(lab.phase(name), lab.context.folders)
-        assert list(eval_programs(one, lab.graph, lab.context.folders, lab.context.experiment.model, lab.context.mesh))
+        assert list(eval_programs(one, lab.graph, lab.context.folders, lab.context.mesh))
 
 
 def test_the_figures_come_as_one_document_and_as_a_table(planned, tmp_path):

@@ -257,7 +257,7 @@ def selected(lab, runs: Path):
     trained = json.loads((folder / "config.json").read_text())
     arch = phase.Architecture.model_validate_json(json.dumps(trained["architecture"]))
     spec = phase.head_spec(phase.task("xnli").head)
-    model = make_model(arch, spec, compute="float32", remat="none", mesh=lab.context.mesh)
+    model = make_model(arch, spec, compute="float32", mesh=lab.context.mesh)
     return load_selected(folder / "checkpoints", abstract_params(model, lab.context.mesh))
 
 

@@ -32,6 +32,7 @@ preset = "large"
 architecture = { vocab_size = 250002 }
 [mesh]
 fsdp = 8
+reshard_after_forward = true
 [[phases]]
 name = "intermediate"
 tasks = ["xnli"]

@@ -244,14 +244,35 @@ def test_every_place_in_a_layer_has_other_masks_in_another_layer(part, arch, enc
     assert jnp.abs(run(0) - run(1)).max() > 0.05
 
 
-@pytest.mark.parametrize(("remat", "more"), [("elementwise", 2), ("layers", 8)])
-def test_a_recomputed_layer_gives_the_same_loss_and_gradient(models, params, rows, units, remat, more):
+def products_of(jaxpr):
+    """Matrix products in a program; those of a loop's body count once."""
+    found = 0
+    for equation in jaxpr.eqns:
+        inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+        found += equation.primitive.name == "dot_general"
+        found += sum(products_of(one) for one in inner if hasattr(one, "eqns"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("passes", "more"),
+    [
+        ({"remat": "elementwise"}, 2),
+        ({"remat": "layers"}, 8),
+        ({"scan_layers": False}, 8 * 3),  # the second layer's products stand beside the first's
+        ({"scan_layers": False, "remat": "layers"}, 8 * 3 + 2 * 8),
+        ({"scan_layers": False, "remat": "layers", "reshard_after_forward": False}, 8 * 3 + 2 * 8),
+        ({"reshard_after_forward": False}, 0),
+    ],
+    ids=str,
+)
+def test_passes_done_otherwise_give_the_same_loss_and_gradient(models, params, rows, units, passes, more):
     tokens = rows([[unit] for unit in units]).tokens
     batch = Batch(tokens, TokenTarget(jnp.where(tokens.unit_BL >= 0, 1, -100)))
     plain = models["token"]
-    again = build(plain.arch, plain.spec, "float32", remat=remat)
+    again = build(plain.arch, plain.spec, "float32", **passes)
     products = [
-        str(jax.make_jaxpr(jax.grad(lambda p, m=m: m.loss(p, batch, WORD).total))(params["token"])).count("dot_general")
+        products_of(jax.make_jaxpr(jax.grad(lambda p, m=m: m.loss(p, batch, WORD).total))(params["token"]).jaxpr)
         for m in (plain, again)
     ]
     # A layer has six projections and two products of attention; forward once, backward twice as many.

@@ -174,7 +174,7 @@ def test_the_storage_table_has_a_row_for_every_parameter(kind, arch, specs):
 def test_logits_are_those_of_one_device_on_a_mesh(apply, arch, specs, params, rows, units):
     tokens = rows([[unit] for unit in units]).tokens
     mesh = make_mesh(Mesh(data=2, fsdp=2, tensor=2))
-    model = make_model(arch, specs["token"], compute="float32", remat="none", mesh=mesh)
+    model = make_model(arch, specs["token"], compute="float32", mesh=mesh)
     places = abstract_params(model, mesh)
     placed = jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), params["token"], places)
     logits = np.asarray(jax.jit(model.apply)(placed, tokens, None, None))

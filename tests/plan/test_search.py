@@ -2,12 +2,13 @@
 
 import pytest
 
+from xlmr_flax.plan import search as search_module
 from xlmr_flax.plan.chips import slice_of
 from xlmr_flax.plan.compiler import Built
 from xlmr_flax.plan.figures import Program
 from xlmr_flax.plan.hlo import Cost
 from xlmr_flax.plan.programs import Shape
-from xlmr_flax.plan.search import REMATS, Layout, at_depth, extrapolated, layouts, search
+from xlmr_flax.plan.search import REMATS, Layout, at_depth, extrapolated, layouts, neighbours, search
 
 SHAPE = Shape(256, 128, 1.0, None, 256, 32768, 1e12)
 LIMIT = 16_000
@@ -15,8 +16,9 @@ LIMIT = 16_000
 
 def formula(layout, layers):
     """Less memory with more fsdp, remat and accumulation; each costs time."""
-    cycles = 1000 + layers * (100 + 10 * layout.fsdp + 33 * REMATS.index(layout.remat) + 7 * layout.accumulation)
-    needed = 4000 // layout.fsdp + layers * (800 // (layout.accumulation * (1, 4, 8)[REMATS.index(layout.remat)]))
+    remat, again, scanned = REMATS.index(layout.remat), layout.reshard_after_forward, layout.scan_layers
+    cycles = 1000 + layers * (100 + 10 * layout.fsdp + 33 * remat + 7 * layout.accumulation + 5 * again + 50 * scanned)
+    needed = 4000 // layout.fsdp + layers * (800 // (layout.accumulation * (1, 4, 8)[remat]) - 100 * again)
     built = Built(needed <= LIMIT, 0, 0, needed, 1.0, None)
     cost = Cost({"x": cycles}, 0, (), ()) if built.fits else None
     return Program("target", "train", SHAPE, built, slice_of("v5e:2x4"), LIMIT, cost)
@@ -31,8 +33,10 @@ def searched(stages, *, layers=24, build=formula):
 def test_the_fastest_that_fits_comes_first_and_is_compiled_whole():
     stages = layouts(8, 256, layers_split=16, accumulation=1)
     found, _ = searched(stages)
-    everything = [layout for stage in stages[:1] for layout in stage if formula(layout, 24).built.fits]
+    everything = [layout for stage in stages[:2] for layout in stage if formula(layout, 24).built.fits]
+    assert not any(formula(layout, 24).built.fits for layout in stages[0])
     best = min(everything, key=lambda layout: formula(layout, 24).step_seconds)
+    best = best._replace(reshard_after_forward=False)  # which fits too, and is a neighbour
     assert (found[0].layout, found[0].fits, found[0].whole.built.fits) == (best, True, True)
     assert sum(one.whole is not None for one in found) == 3
 
@@ -54,20 +58,22 @@ def test_the_error_of_the_extrapolation_is_told():
     assert found[0].error == pytest.approx(-0.5)
 
 
-def test_what_fits_shallow_and_not_whole_is_not_the_best():
+def test_what_fits_shallow_and_not_whole_is_not_the_best(monkeypatch):
     def too_large_when_deep(layout, layers):
         found = formula(layout, layers)
         over = layers == 24 and layout.fsdp < 4
         return found._replace(built=found.built._replace(fits=found.built.fits and not over))
 
+    monkeypatch.setattr(search_module, "neighbours", lambda layout: [])
     found, _ = searched([[Layout(fsdp, 1, "layers", 1) for fsdp in (1, 2, 4)]], build=too_large_when_deep)
     assert [(one.layout.fsdp, one.fits) for one in found] == [(4, True), (1, False), (2, False)]
 
 
 def test_more_micro_batches_are_tried_only_where_nothing_else_fits():
     first, then = [Layout(1, 1, "none", 1)], [Layout(1, 1, "layers", 2)]
-    assert [one.layout for one in searched([then, first])[0]] == then
-    assert [one.layout for one in searched([first, then])[0]] == then + first
+    near = neighbours(then[0])
+    assert {one.layout for one in searched([then, first])[0]} == {*then, *near}
+    assert {one.layout for one in searched([first, then])[0]} == {*then, *first, *near}
 
 
 def test_where_nothing_fits_nothing_is_compiled_whole():
@@ -91,6 +97,21 @@ def test_weights_stay_within_a_slice():
 
 def test_a_layout_is_written_as_a_config_has_it():
     assert Layout(8, 2, "elementwise", 4).toml("target") == (
-        '[model]\nremat = "elementwise"\n\n[mesh]\nfsdp = 8\ntensor = 2\n\n'
+        '[model]\nremat = "elementwise"\nscan_layers = false\n\n[mesh]\nfsdp = 8\ntensor = 2\n\n'
         '[[phases]]\nname = "target"\naccumulation = 4'
     )
+
+
+def test_what_differs_in_one_thing_from_the_best_is_tried_as_well():
+    near = neighbours(Layout(8, 1, "none", 1))
+    assert [str(layout) for layout in near] == [
+        "fsdp=8 scan_layers",
+        "fsdp=8 reshard_after_forward",
+        "fsdp=8 remat=elementwise",
+        "fsdp=8 remat=layers",
+    ]
+    assert [str(layout) for layout in neighbours(Layout(1, 1, "layers", 1))] == [
+        "fsdp=1 remat=layers scan_layers", "fsdp=1", "fsdp=1 remat=elementwise",
+    ]  # fmt: skip
+    found, _ = searched([[Layout(8, 1, "layers", 1)]])
+    assert found[0].layout == Layout(8, 1, "elementwise", 1)

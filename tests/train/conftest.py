@@ -136,8 +136,9 @@ def trainer_of(
     steps: int = 100,
     optim: Optim = OPTIM,
     packed: bool = False,
+    passes: tuple[tuple[str, object], ...] = (),
 ) -> Trainer:
-    model = make_model(ARCH, SPECS[kind], compute="float32", remat="none", mesh=mesh_of(mesh))
+    model = make_model(ARCH, SPECS[kind], compute="float32", mesh=mesh_of(mesh), **dict(passes))
 
     def start() -> State:
         return drawn(abstract_state(model, optim, mesh_of(mesh)))

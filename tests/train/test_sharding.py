@@ -21,7 +21,7 @@ def shapes(trainer):
 
 @pytest.mark.parametrize("kind", ["sequence", "choice", "token", "span", "mlm"])
 def test_every_leaf_of_every_head_and_of_its_optimizer_has_its_place(kind, arch, specs, mesh):
-    model = make_model(arch, specs[kind], compute="float32", remat="none", mesh=mesh("mix"))
+    model = make_model(arch, specs[kind], compute="float32", mesh=mesh("mix"))
     state = abstract_state(model, Optim(), mesh("mix"))
     for part in (state.opt[1].mu, state.opt[1].nu):
         assert jax.tree.map(lambda x: x.sharding, part) == jax.tree.map(lambda x: x.sharding, state.params)
@@ -43,10 +43,11 @@ def test_a_row_that_matches_nothing_is_named(shapes, monkeypatch):
 def test_what_is_stored_and_what_is_computed_with(shapes):
     specs = dict(flat(stored(shapes, "token")))
     assert specs["encoder.layers.attention.query.kernel"] == P(None, "fsdp", "tensor", None)
-    assert specs["encoder.layers.feed_forward.down.kernel"] == P(None, "tensor", "fsdp")
+    assert specs["encoder.layers.feed_forward.down.kernel"] == P(None, ("tensor", "fsdp"), None)
     assert specs["encoder.layers.feed_forward.norm.scale"] == P(None)
     assert specs["encoder.embeddings.words"] == P(("fsdp", "tensor"), None)
     assert computed("encoder.layers.attention.query.kernel") == P(None, "tensor", None)
+    assert computed("encoder.layers.feed_forward.down.kernel") == P("tensor", None)
     assert computed("encoder.embeddings.words") == P(("fsdp", "tensor"), None)
 
 
@@ -80,7 +81,7 @@ def test_rows_that_do_not_divide_are_refused_with_the_nearest_that_do(rows, near
 
 def test_arrays_that_do_not_split_over_the_mesh_are_all_named(arch, specs):
     wide = make_mesh(MeshSizes(data=1, fsdp=1, tensor=8))  # tiny has 2 heads
-    model = make_model(arch, specs["token"], compute="float32", remat="none", mesh=wide)
+    model = make_model(arch, specs["token"], compute="float32", mesh=wide)
     with pytest.raises(InputError) as caught:
         abstract_params(model, wide)
     assert "encoder.layers.attention.query.kernel (2, 32, 2, 16) does not split over tensor=8; 2 must divide" in str(

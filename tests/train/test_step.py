@@ -58,6 +58,12 @@ def test_losses_gradients_and_weights_are_the_same_on_any_mesh_with_dropout(kind
     assert_same(finished(kind, "one", STEPS), finished(kind, mesh, STEPS))
 
 
+@pytest.mark.parametrize("passes", [{"scan_layers": False}, {"reshard_after_forward": False}], ids=str)
+def test_layers_one_by_one_or_weights_kept_from_the_first_pass_change_nothing_on_a_mesh(passes, finished):
+    passes = {"reshard_after_forward": False, **passes}
+    assert_same(finished("sequence", "one", STEPS), finished("sequence", "mix", STEPS, passes=tuple(passes.items())))
+
+
 @pytest.mark.parametrize("kind", ["choice", "mlm"])  # units that must stay together; counts that differ
 def test_four_micro_batches_are_one_batch_with_dropout(kind, finished):
     assert_same(finished(kind, "one", STEPS), finished(kind, "one", STEPS, micro_batches=4))
@@ -207,7 +213,7 @@ def test_a_word_that_stands_in_padding_only_is_never_trained(trainer):
 
 
 def test_fresh_weights_are_the_same_on_any_mesh_and_under_any_head(arch, specs, mesh):
-    key, size = jax.random.key(5), {"compute": "float32", "remat": "none"}
+    key, size = jax.random.key(5), {"compute": "float32"}
     one = make_model(arch, specs["span"], **size, mesh=mesh("one"))
     mix = make_model(arch, specs["token"], **size, mesh=mesh("mix"))
     fresh = initial_params(mix, mesh("mix"), key=key)

@@ -33,6 +33,8 @@ class Model(Settings):
     compute: Literal["bfloat16", "float32"] = "bfloat16"  # parameters, softmax, LayerNorm and loss stay float32
     # What the backward pass computes again, to keep less: nothing, all but matrix products, or each layer whole.
     remat: Literal["none", "elementwise", "layers"] = how("none")
+    # One program for all layers compiles soonest, one each runs soonest; None: scanned on CPUs, and nowhere else.
+    scan_layers: bool | None = how(None)
 
 
 class Tokenizer(Settings):
@@ -55,6 +57,8 @@ class Mesh(Settings):
     data: int | None = how(None, gt=0)
     fsdp: int = how(1, gt=0)
     tensor: int = how(1, gt=0)
+    # Weights are gathered over fsdp again in the backward pass, a layer at a time, and not kept from the first pass on.
+    reshard_after_forward: bool = how(False)
 
 
 class Optim(Settings):

@@ -154,6 +154,8 @@ def prepare(node: PhaseNode, context: Context) -> Material:
         head_spec(declared.head, phase),
         compute=node.model.compute,
         remat=context.experiment.model.remat,
+        scan_layers=context.experiment.model.scan_layers,
+        reshard_after_forward=context.experiment.mesh.reshard_after_forward,
         mesh=context.mesh,
     )
     abstract_params(model, context.mesh)  # refuses a mesh over which they do not split

@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
-from xlmr_flax.config.schema import Model as ModelSettings
+from xlmr_flax.config.schema import Experiment
 from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
 from xlmr_flax.data.examples import load_examples
 from xlmr_flax.data.tokenizer import Tokenizer
@@ -64,10 +64,23 @@ class Work(NamedTuple):
     steps: int | None
     real: bool  # the examples are the phase's own, and not all of the full length
 
-    def model(self, settings: ModelSettings, mesh: Mesh) -> Model:
-        """Its model on a mesh."""
+    def trained(self, experiment: Experiment, mesh: Mesh) -> Model:
+        """The model as the phase trains it."""
+        model, layout = experiment.model, experiment.mesh
+        return make_model(
+            self.arch,
+            head_spec(self.task.head, self.node.phase),
+            compute=model.compute,
+            remat=model.remat,
+            scan_layers=model.scan_layers,
+            reshard_after_forward=layout.reshard_after_forward,
+            mesh=mesh,
+        )
+
+    def evaluated(self, experiment: Experiment, mesh: Mesh) -> Model:
+        """The model as evaluations load it."""
         spec = head_spec(self.task.head, self.node.phase)
-        return make_model(self.arch, spec, compute=settings.compute, remat=settings.remat, mesh=mesh)
+        return make_model(self.arch, spec, compute=experiment.model.compute, mesh=mesh)
 
     def with_layers(self, count: int) -> "Work":
         """The same of a shallower encoder."""
@@ -93,7 +106,7 @@ def work(node: PhaseNode, folders: Folders) -> Work:
     return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), phase.steps, real=False)
 
 
-def train_programs(one: Work, settings: ModelSettings, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
+def train_programs(one: Work, experiment: Experiment, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
     """The training step at each of its shapes, the most frequent first."""
     phase, seed = one.node.phase, one.node.seed
     field = f"phases.{phase.name}.batch_size" + (" / accumulation" if phase.accumulation > 1 else "")
@@ -107,19 +120,18 @@ def train_programs(one: Work, settings: ModelSettings, mesh: Mesh) -> Iterator[t
         seed=seed,
         packed_over=row_shards(mesh) if phase.packing and one.real else None,
     )
-    model, steps = one.model(settings, mesh), (one.steps or 1) if one.real else 1
+    model, steps = one.trained(experiment, mesh), (one.steps or 1) if one.real else 1
     for shape in training_shapes(batches, one.arch, steps=steps):
         yield shape, train_program(model, phase.optim, mesh, shape.batch)
 
 
-def eval_programs(
-    one: Work, graph: Graph, folders: Folders, settings: ModelSettings, mesh: Mesh
-) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
+def eval_programs(one: Work, graph: Graph, folders: Folders, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
     """The steps that evaluate a phase's model, each kind at each of its shapes."""
-    model, seen = one.model(settings, mesh), set()
+    seen = set()
     for name, declared, examples, batch_size, node in _evaluated(one, graph, folders):
         rows = rows_of(batch_size, examples, mesh)
         packing = node.evaluation.packing if node else one.node.phase.packing
+        model = (one.evaluated if node else one.trained)(graph.experiment, mesh)
         batches = itertools.islice(evaluation_batches(examples, rows=rows, packing=packing), SAMPLED_BATCHES)
         for shape in shapes(((batch, len(shown.items)) for shown, batch in batches), one.arch):
             if (name, shape.rows, shape.length) not in seen:

@@ -137,8 +137,8 @@ class _Planner(NamedTuple):
         """All programs of a phase as it is configured."""
         experiment = self.graph.experiment
         mesh, name = self.compiler.mesh(experiment.mesh), one.node.name
-        found = [("train", *pair) for pair in train_programs(one, experiment.model, mesh)]
-        found += [("eval", *pair) for pair in eval_programs(one, self.graph, self.folders, experiment.model, mesh)]
+        found = [("train", *pair) for pair in train_programs(one, experiment, mesh)]
+        found += [("eval", *pair) for pair in eval_programs(one, self.graph, self.folders, mesh)]
         for step, shape, lowered in found:
             self.say(f"{name}: {step} step, {shape.rows} x {shape.length}")
             built = self.compiler.build(lowered)
@@ -200,11 +200,13 @@ class _Planner(NamedTuple):
         """Single changes of the configured layout, the cheapest to run first."""
         experiment, phase, devices = self.graph.experiment, one.node.phase, self.compiler.slice_.devices
         mesh = experiment.mesh
-        now = Layout(mesh.fsdp, mesh.tensor, experiment.model.remat, phase.accumulation)
+        now = layout_of(experiment, phase.accumulation)
         found = []
         for fsdp in (n for n in (2, 4, 8, 16, 32, 64, 128, 256) if n > mesh.fsdp):
             if devices // self.compiler.slice_.slices % (fsdp * mesh.tensor) == 0:
                 found.append((f"mesh.fsdp={fsdp}", now._replace(fsdp=fsdp)))
+        if mesh.fsdp > 1 and not now.reshard_after_forward:
+            found.append(("mesh.reshard_after_forward=true", now._replace(reshard_after_forward=True)))
         more = REMATS[REMATS.index(now.remat) + 1 :]
         found += [(f"model.remat={remat}", now._replace(remat=remat)) for remat in more]
         for count in (n for n in (2, 4, 8, 16) if n > phase.accumulation):
@@ -216,15 +218,24 @@ class _Planner(NamedTuple):
         """A phase's most frequent training step in another layout, compiled."""
         changed = laid_out(self.graph.experiment, layout)
         mesh, work_ = self.compiler.mesh(changed.mesh), one.accumulating(layout.accumulation)
-        shape, lowered = next(train_programs(work_, changed.model, mesh))
+        shape, lowered = next(train_programs(work_, changed, mesh))
         built = self.compiler.build(lowered)
         return program(one.node.name, "train", shape, built, self.compiler.slice_, self.limit)
 
 
+def layout_of(experiment: Experiment, accumulation: int) -> Layout:
+    """How the experiment is laid out, on a TPU."""
+    model, mesh = experiment.model, experiment.mesh
+    return Layout(
+        mesh.fsdp, mesh.tensor, model.remat, accumulation, bool(model.scan_layers), mesh.reshard_after_forward
+    )
+
+
 def laid_out(experiment: Experiment, layout: Layout) -> Experiment:
     """The experiment with another layout; accumulation is a phase's."""
-    mesh = experiment.mesh.model_copy(update={"data": None, "fsdp": layout.fsdp, "tensor": layout.tensor})
-    model = experiment.model.model_copy(update={"remat": layout.remat})
+    sizes = {"data": None, "fsdp": layout.fsdp, "tensor": layout.tensor}
+    mesh = experiment.mesh.model_copy(update=sizes | {"reshard_after_forward": layout.reshard_after_forward})
+    model = experiment.model.model_copy(update={"remat": layout.remat, "scan_layers": layout.scan_layers})
     return experiment.model_copy(update={"mesh": mesh, "model": model})
 
 

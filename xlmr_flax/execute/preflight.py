@@ -88,7 +88,7 @@ def _check_weights(node: PhaseNode, context: Context) -> None:
     folder = hub.resolve(node.model.weights or "", revision=node.model.revision or "main")
     declared = with_labels(task(node.task), node.train, node.langs, context.folders.data_of(node))
     arch, spec = hub.architecture(folder), head_spec(declared.head)
-    model = make_model(arch, spec, compute=node.model.compute, remat="none", mesh=context.mesh)
+    model = make_model(arch, spec, compute=node.model.compute, mesh=context.mesh)
     weights.check(folder, model, head=node.phase.keep_head)
 
 

@@ -252,7 +252,7 @@ def _load_hugging_face(target: str, declared: Task, context: Context) -> Trained
     spec = HeadSpec(kind, sized or 0) if declared.head.kind != "embedding" else HeadSpec("span")
     if declared.head.kind == "dual":
         spec = HeadSpec("dual", similarity=config.get("similarity", "cosine"))
-    model = make_model(arch, spec, compute="float32", remat="none", mesh=context.mesh)
+    model = make_model(arch, spec, compute="float32", mesh=context.mesh)
     places = dict(weights.flat(abstract_params(model, context.mesh)))
     loaded = weights.load(
         folder, model, jax.random.key(0), head=declared.head.kind != "embedding",

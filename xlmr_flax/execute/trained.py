@@ -102,7 +102,7 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
             f"{tokenizer_folder}: not the tokenizer that {folder} was trained with; its content has changed"
         )
     phase = Phase.model_validate_json(json.dumps(config["phase"]))
-    model = make_model(arch, head_spec(head, phase), compute=config["compute"], remat="none", mesh=mesh)
+    model = make_model(arch, head_spec(head, phase), compute=config["compute"], mesh=mesh)
     params = load_selected(folder / "checkpoints", abstract_params(model, mesh))
     return Trained(model, params, tokenizer, config["task"], phase.length, tokenizer_folder, head.labels)
 

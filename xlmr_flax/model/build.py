@@ -122,10 +122,20 @@ class Model:
         return nnx.merge(self.head, self.encoder.place.weights({"head": params["head"]})["head"])
 
 
-def build(arch: Architecture, spec: HeadSpec, dtype: Any, *, remat: str = "none", place: Place | None = None) -> Model:
+def build(
+    arch: Architecture,
+    spec: HeadSpec,
+    dtype: Any,
+    *,
+    remat: str = "none",
+    scan_layers: bool = True,
+    reshard_after_forward: bool = True,
+    place: Place | None = None,
+) -> Model:
     """The model that computes in `dtype` ("bfloat16" or "float32"); allocates nothing.
 
-    `remat` is one of `encoder.POLICIES`: what the backward pass computes again instead of keeping it.
+    `remat` is one of `encoder.POLICIES`: what the backward pass computes again instead of keeping it. Layers are
+    scanned, or compiled one by one; weights are gathered again for the backward pass, or once and kept.
     """
     dtype, key = jnp.dtype(dtype), jax.random.key(0)
     head = HEADS.get(spec.kind)
@@ -139,6 +149,8 @@ def build(arch: Architecture, spec: HeadSpec, dtype: Any, *, remat: str = "none"
             norm=_definition(lambda: Norm(arch, dtype)) if arch.pre_norm else None,
             place=place or Place(),
             remat=remat,
+            scan_layers=scan_layers,
+            reshard_after_forward=reshard_after_forward,
         ),
         head=head and _definition(lambda: head(spec, arch, dtype, nnx.Rngs(key))),
     )

@@ -5,6 +5,7 @@ Shapes are written as suffixes, the same in every file of this room:
     V vocabulary · C classes or tags · N choices · S units per row · E examples of N units · G masked positions per row
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from xlmr_flax.model.dropout import Noise, Site, drop_channels, drop_probabiliti
 
 Tree = dict[str, Any]
 Part = Callable[[jax.Array], jax.Array]
+Body = Callable[[jax.Array, tuple[jax.Array, Tree]], tuple[jax.Array, Any]]  # of a loop over numbered layers
 
 NEVER = -1e30  # a logit that softmax turns into an exact 0.0, and that stays finite where everything is masked
 ROWS_MULTIPLE = 128  # the word table is padded to this, so that it divides over any mesh and fills a TPU's lanes
@@ -188,6 +190,8 @@ class Encoder(NamedTuple):
     norm: nnx.GraphDef | None  # of the last layer's output; None where each layer ends with its own
     place: Place
     remat: str
+    scan_layers: bool
+    reshard_after_forward: bool
 
     def embed(self, params: Tree, tokens: Tokens, noise: Noise | None) -> jax.Array:
         """The input of the first layer; `params` are the embeddings', already placed."""
@@ -203,14 +207,54 @@ class Encoder(NamedTuple):
 
         def body(x_BLD: jax.Array, numbered: tuple[jax.Array, Tree]) -> tuple[jax.Array, Any]:
             number, layer = numbered
-            placed = self.place.weights({"encoder": {"layers": layer}})["encoder"]["layers"]
+            placed = self._placed(layer) if self.reshard_after_forward else layer
             x_BLD = self.place.activations(nnx.merge(self.layer, placed)(x_BLD, mask_BLM, noise, number))
             return x_BLD, keep(x_BLD)
 
-        count = jax.tree.leaves(layers)[0].shape[0]
+        if self.scan_layers:
+            return self._scanned(body, layers, x_BLD)
+        return self._unrolled(body, layers, x_BLD)
+
+    def _scanned(self, body: Body, layers: Tree, x_BLD: jax.Array) -> tuple[jax.Array, Any]:
+        if not self.reshard_after_forward:
+            layers = jax.vmap(self._placed)(layers)
         # A scan keeps its two passes apart by itself; checkpoint's own barrier would only cost time.
         step = jax.checkpoint(body, prevent_cse=False, policy=POLICIES[self.remat])
-        return jax.lax.scan(step, x_BLD, (jnp.arange(count), layers))
+        return jax.lax.scan(step, x_BLD, (jnp.arange(_count(layers)), layers))
+
+    def _unrolled(self, body: Body, layers: Tree, x_BLD: jax.Array) -> tuple[jax.Array, Any]:
+        again = self.reshard_after_forward or self.remat != "none"
+        step = jax.checkpoint(body, policy=POLICIES[self.remat]) if again else body
+        kept = []
+        for number, layer in enumerate(_unstacked(layers, _count(layers))):
+            placed = layer if self.reshard_after_forward else self._placed(layer)
+            x_BLD, one = step(x_BLD, (jnp.int32(number), placed))
+            kept.append(one)
+        return x_BLD, jax.tree.map(lambda *each: jnp.stack(each), *kept)
+
+    def _placed(self, layer: Tree) -> Tree:
+        return self.place.weights({"encoder": {"layers": layer}})["encoder"]["layers"]
+
+
+def _count(layers: Tree) -> int:
+    return jax.tree.leaves(layers)[0].shape[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _unstacked(layers: Tree, count: int) -> list[Tree]:
+    """One layer's weights after the other's, whose gradients are stacked once and not added into zeros each."""
+    return [jax.tree.map(lambda leaf, number=number: leaf[number], layers) for number in range(count)]
+
+
+def _unstacked_forward(layers: Tree, count: int) -> tuple[list[Tree], None]:
+    return _unstacked(layers, count), None
+
+
+def _unstacked_backward(count: int, _: None, gradients: list[Tree]) -> tuple[Tree]:
+    return (jax.tree.map(lambda *each: jnp.stack(each), *gradients),)
+
+
+_unstacked.defvjp(_unstacked_forward, _unstacked_backward)
 
 
 # By the setting `model.remat`: what jax.checkpoint keeps of a layer for the backward pass. Weights as they are gathered

@@ -21,16 +21,21 @@ class Layout(NamedTuple):
     tensor: int
     remat: str
     accumulation: int
+    scan_layers: bool = False
+    reshard_after_forward: bool = False
 
     def __str__(self) -> str:
         told = [f"fsdp={self.fsdp}", *([f"tensor={self.tensor}"] if self.tensor > 1 else [])]
         told += [f"remat={self.remat}"] if self.remat != "none" else []
+        told += [name for name in ("scan_layers", "reshard_after_forward") if getattr(self, name)]
         return " ".join([*told, *([f"accumulation={self.accumulation}"] if self.accumulation > 1 else [])])
 
     def toml(self, phase: str) -> str:
         """The lines of a config that ask for it."""
-        lines = ["[model]", f'remat = "{self.remat}"', "", "[mesh]", f"fsdp = {self.fsdp}"]
+        lines = ["[model]", f'remat = "{self.remat}"', f"scan_layers = {str(self.scan_layers).lower()}"]
+        lines += ["", "[mesh]", f"fsdp = {self.fsdp}"]
         lines += [f"tensor = {self.tensor}"] if self.tensor > 1 else []
+        lines += ["reshard_after_forward = true"] if self.reshard_after_forward else []
         return "\n".join([*lines, "", "[[phases]]", f'name = "{phase}"', f"accumulation = {self.accumulation}"])
 
 
@@ -60,23 +65,32 @@ def layouts(devices: int, rows: int, *, layers_split: int, accumulation: int, sl
     powers = [2**n for n in range(inner.bit_length()) if inner % 2**n == 0]
     micro = [n for n in (1, 2, 4, 8, 16, 32) if n >= accumulation and rows % n == 0]
 
-    def stage(tensors: Sequence[int], remats: Sequence[str], counts: Sequence[int]) -> list[Layout]:
+    def stage(tensors: Sequence[int], remats: Sequence[str], counts: Sequence[int], *, again: bool) -> list[Layout]:
         return [
-            Layout(fsdp, tensor, remat, count)
+            Layout(fsdp, tensor, remat, count, reshard_after_forward=again)
             for tensor in tensors
             for fsdp in powers
             for remat in remats
             for count in counts
-            if inner % (fsdp * tensor) == 0 and (rows // count) % (devices // tensor) == 0
+            if inner % (fsdp * tensor) == 0 and (rows // count) % (devices // tensor) == 0 and (fsdp > 1 or not again)
         ]
 
     split = [n for n in powers if 1 < n <= 8 and layers_split % n == 0]
     return [
-        stage([1], REMATS, micro[:1]),
-        stage([1], REMATS, micro[1:2]),
-        stage([1], REMATS[1:], micro[2:]),
-        stage(split, REMATS[1:], micro),
+        stage([1], REMATS[:1], micro[:1], again=False),
+        stage([1], REMATS[:2], micro[:1], again=True),
+        stage([1], REMATS[1:], micro[:2], again=True),
+        stage([1], REMATS[1:], micro[2:], again=True),
+        stage(split, REMATS[1:], micro, again=True),
     ]
+
+
+def neighbours(layout: Layout) -> list[Layout]:
+    """The same but for one thing: how layers are compiled, when weights are gathered, what is computed again."""
+    found = [layout._replace(scan_layers=not layout.scan_layers)]
+    if layout.fsdp > 1:
+        found.append(layout._replace(reshard_after_forward=not layout.reshard_after_forward))
+    return found + [layout._replace(remat=remat) for remat in REMATS if remat != layout.remat]
 
 
 def search(
@@ -89,13 +103,19 @@ def search(
 ) -> list[Outcome]:
     """The outcomes, best first; `build` compiles a layout at a depth, and `limit` is a device's memory."""
     outcomes: list[Outcome] = []
-    for stage in stages:
+
+    def try_all(stage: Sequence[Layout]) -> None:
         for number, layout in enumerate(stage):
             say(f"search: {layout} ({number + 1} of {len(stage)})")
             outcomes.append(extrapolated(layout, build, layers=layers, limit=limit))
+        outcomes.sort(key=_rank)
+
+    for stage in stages:
+        try_all(stage)
         if any(one.fits for one in outcomes):
+            tried = {one.layout for one in outcomes}
+            try_all([layout for layout in neighbours(outcomes[0].layout) if layout not in tried])
             break
-    outcomes.sort(key=_rank)
     best = [_compiled_whole(one, build, layers=layers, say=say) for one in outcomes[:WHOLE] if one.fits]
     return sorted(best, key=_rank) + outcomes[len(best) :]
 

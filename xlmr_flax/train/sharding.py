@@ -26,7 +26,8 @@ STORED: Mapping[str, tuple[tuple[str, P], ...]] = {
         (r"attention\.out\.bias$", P()),
         (r"feed_forward\.up\.kernel$", P("fsdp", "tensor")),  # D F
         (r"feed_forward\.up\.bias$", P("tensor")),  # F
-        (r"feed_forward\.down\.kernel$", P("tensor", "fsdp")),  # F D
+        # F D; split along its first axis, a TPU's gradient of it is reduced and scattered at once.
+        (r"feed_forward\.down\.kernel$", P(("tensor", "fsdp"), None)),
         (r"feed_forward\.down\.bias$", P()),
         (r"encoder.*norm\.(scale|bias)$", P()),
     ),
@@ -147,7 +148,7 @@ def computed(name: str) -> P:
     layout = layer_stored(name)
     if ("fsdp", "tensor") in tuple(layout):
         return layout
-    return P(*(axis if axis == "tensor" else None for axis in layout))
+    return P(*("tensor" if axis in ("tensor", ("tensor", "fsdp")) else None for axis in layout))
 
 
 def dotted(path: Any) -> str:
