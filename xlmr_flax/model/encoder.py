@@ -16,6 +16,7 @@ from flax import nnx
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batch import Tokens
 from xlmr_flax.model.dropout import Noise, Site, drop_channels, drop_probabilities
+from xlmr_flax.model.elementwise import layer_norm, softmax
 
 Tree = dict[str, Any]
 Part = Callable[[jax.Array], jax.Array]
@@ -79,11 +80,7 @@ class Norm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(arch.hidden_size))  # D
 
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        x_BLD = x_BLD.astype(jnp.float32)
-        centred_BLD = x_BLD - x_BLD.mean(-1, keepdims=True)
-        variance_BL1 = (centred_BLD**2).mean(-1, keepdims=True)
-        y_BLD = centred_BLD * jax.lax.rsqrt(variance_BL1 + self.eps)
-        return (y_BLD * self.scale[...][None, None] + self.bias[...][None, None]).astype(self.dtype)
+        return layer_norm(x_BLD, self.scale[...], self.bias[...], self.eps, self.dtype)
 
 
 class Embeddings(nnx.Module):
@@ -146,7 +143,7 @@ class Attention(nnx.Module):
         q_BLHK, k_BMHK, v_BMHK = self.query(x_BLD), self.key(x_BLD), self.value(x_BLD)
         scores_BHLM = multiply("BLHK,BMHK->BHLM", q_BLHK, k_BMHK, self.dtype) * q_BLHK.shape[-1] ** -0.5
         scores_BHLM = jnp.where(mask_BLM[:, None], scores_BHLM.astype(jnp.float32), NEVER)
-        probs_BHLM = jax.nn.softmax(scores_BHLM).astype(self.dtype)
+        probs_BHLM = softmax(scores_BHLM, self.dtype)
         probs_BHLM = drop_probabilities(probs_BHLM, noise, self.probability_rate, layer=layer)
         mixed_BLHK = multiply("BHLM,BMHK->BLHK", probs_BHLM, v_BMHK, self.dtype)
         return drop_channels(self.out(mixed_BLHK), noise, self.rate, site=Site.ATTENTION, layer=layer)
