@@ -59,7 +59,7 @@ def main(engine, folder, k):
     x, y = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in "xy")
     search = {"ours": search_ours, "faiss": search_faiss}[engine]
     search(x[:8192], y[:4096], int(k))  # compiles, and wakes the threads
-    print("ready", flush=True)
+    print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
         with peak() as most:
             start = time.perf_counter()

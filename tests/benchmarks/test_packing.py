@@ -31,9 +31,13 @@ def batches_of(examples: Examples, batch_size: int, chips: int) -> TrainingBatch
     )
 
 
+def least(wanted: float) -> str:
+    return f"≥ {wanted}" if wanted else ""
+
+
 @pytest.mark.parametrize("batch_size", [32, 256, 1024])
 @pytest.mark.parametrize("chips", [4, 8, 256])
-def test_the_share_of_real_positions(examples, batch_size, chips):
+def test_the_share_of_real_positions(examples, batch_size, chips, record):
     sizes, batches = examples.lengths(), batches_of(examples, batch_size, chips)
     real = positions = buckets = 0
     steps = range(500, 500 + max(60, 9600 // batch_size))  # none of those that the shapes were chosen by
@@ -51,6 +55,12 @@ def test_the_share_of_real_positions(examples, batch_size, chips):
     )
     wanted = {(1024, 8): (0.93, 2.8, 1.15), (32, 4): (0.80, 0.0, 0.0)}.get((batch_size, chips), (0.0, 0.0, 0.0))
     found = (real / positions, padded / positions, buckets / positions)
+    where = f"{batch_size:,} examples on {chips} chips"
+    share = f"{real / positions:.1%} real"
+    record(f"positions of {where}, against padding", share, f"{real / padded:.1%} real", found[1], least(wanted[1]))
+    record(
+        f"positions of {where}, against four buckets", share, f"{real / buckets:.1%} real", found[2], least(wanted[2])
+    )
     assert all(one >= least for one, least in zip(found, wanted, strict=True))
 
 
