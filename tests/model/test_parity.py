@@ -148,7 +148,7 @@ class Case:
         if self.kind == "sequence":
             return np.asarray(logits[:, 0])
         if self.kind == "mlm":
-            return np.asarray(logits[..., : self.arch.vocab_size])
+            return np.asarray(logits.logits()[..., : self.arch.vocab_size])
         return np.where(self.real[..., None], logits, 0) if self.kind == "token" else np.asarray(logits)
 
     def mean_loss(self, params: Any) -> jax.Array:

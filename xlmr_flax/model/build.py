@@ -11,9 +11,12 @@ from flax import nnx
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
 from xlmr_flax.errors import InputError
+from xlmr_flax.model.decoding import Guesses
 from xlmr_flax.model.dropout import Noise
 from xlmr_flax.model.encoder import Embeddings, Encoder, Layer, Norm, Place, Tree
 from xlmr_flax.model.heads import HEADS, HeadSpec, Pooling, SpanLogits, pool
+
+Logits = jax.Array | SpanLogits | Guesses  # guesses of masked words are decoded by their loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +49,7 @@ class Model:
             return {}
         return _params(HEADS[self.spec.kind](self.spec, self.arch, self.dtype, nnx.Rngs(_named(key, "head"))))
 
-    def apply(
-        self, params: Tree, tokens: Tokens, target: Target | None, noise: jax.Array | None
-    ) -> jax.Array | SpanLogits:
+    def apply(self, params: Tree, tokens: Tokens, target: Target | None, noise: jax.Array | None) -> Logits:
         """The head's logits in float32; of the target only positions are read, never labels."""
         noises = _noise(noise, tokens)
         embeddings = self._embeddings(params)
@@ -59,7 +60,7 @@ class Model:
         """The sum of the loss and what to divide it by."""
         return self.head_loss(self.apply(params, batch.tokens, batch.target, noise), batch.target)
 
-    def head_loss(self, logits: jax.Array | SpanLogits, target: Target) -> Tally:
+    def head_loss(self, logits: Logits, target: Target) -> Tally:
         """The loss of logits that `apply` gave."""
         return HEADS[self.spec.kind].loss(logits, target)
 

@@ -264,10 +264,10 @@ POLICIES: dict[str, Callable[..., bool]] = {
 }
 
 
-def multiply(letters: str, a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
-    """An einsum in the compute type; float32 means float32, which on a TPU has to be asked for."""
+def multiply(letters: str, a: jax.Array, b: jax.Array, dtype: Any, *, out: Any = None) -> jax.Array:
+    """An einsum in the compute type, given in `out` or in the same; float32 has to be asked for on a TPU."""
     precision = jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
-    return jnp.einsum(letters, a.astype(dtype), b.astype(dtype), precision=precision)
+    return jnp.einsum(letters, a.astype(dtype), b.astype(dtype), precision=precision, preferred_element_type=out)
 
 
 def padded_rows(vocab_size: int) -> int:

@@ -1,6 +1,7 @@
 """What stands on the encoder: a head for each kind of task, its logits and its loss.
 
-A head is called with (x_BLD, words_VD, tokens, target, noise) and gives float32 logits; its loss is a Tally of sums.
+A head is called with (x_BLD, words_VD, tokens, target, noise) and gives float32 logits, or what its loss needs in their
+place; its loss is a Tally of sums.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from xlmr_flax.data.batch import (
     TokenTarget,
 )
 from xlmr_flax.errors import InputError
+from xlmr_flax.model.decoding import Guesses, guess_loss, guesses
 from xlmr_flax.model.dropout import Noise, Site, drop_channels
 from xlmr_flax.model.encoder import ACTIVATIONS, NEVER, Norm, Project, multiply, padded_rows
 
@@ -154,7 +156,7 @@ class MaskedHead(nnx.Module):
     """The words at masked positions, decoded with the word table itself; no other position meets the vocabulary."""
 
     def __init__(self, spec: HeadSpec, arch: Architecture, dtype: Any, rngs: nnx.Rngs) -> None:
-        self.vocab_size, self.dtype = arch.vocab_size, dtype
+        self.vocab_size = arch.vocab_size
         D = arch.hidden_size
         self.dense = Project("BGD,DE->BGE", (D, D), (D,), arch, dtype, rngs)
         self.norm = Norm(arch, dtype)
@@ -162,17 +164,14 @@ class MaskedHead(nnx.Module):
 
     def __call__(
         self, x_BLD: jax.Array, words_VD: jax.Array, tokens: Tokens, target: MaskedTarget, noise: Noise | None
-    ) -> jax.Array:
+    ) -> Guesses:
         # transformers has erf-gelu here whatever hidden_act says
         x_BGD = self.norm(ACTIVATIONS["gelu"](self.dense(_at(x_BLD, target.masked_BG))))
-        logits_BGV = multiply("BGD,VD->BGV", x_BGD, words_VD, self.dtype).astype(jnp.float32)
-        logits_BGV = logits_BGV + self.bias[...][None, None].astype(jnp.float32)
-        real_V = jnp.arange(logits_BGV.shape[-1]) < self.vocab_size
-        return jnp.where(real_V[None, None], logits_BGV, NEVER)
+        return guesses(x_BGD, words_VD, self.bias[...], vocab_size=self.vocab_size)
 
     @staticmethod
-    def loss(logits_BGV: jax.Array, target: MaskedTarget) -> Tally:
-        return _labelled(logits_BGV, target.label_BG)
+    def loss(given: Guesses, target: MaskedTarget) -> Tally:
+        return Tally(guess_loss(given, target.label_BG), (target.label_BG != IGNORED).sum().astype(jnp.float32))
 
 
 class DualHead(nnx.Module):
