@@ -220,3 +220,12 @@ def test_a_file_where_a_folder_is_wanted_is_told(tmp_path):
     (tmp_path / "runs").write_text("", encoding="utf-8")
     done = start("run", str(ROOT / "configs/demo.toml"), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "--runs runs: is a file, wanted a folder, or a name for a new one\n")
+
+
+@pytest.mark.parametrize("option", ["--runs", "--data", "--cache"])
+def test_a_folder_whose_name_no_file_system_takes_is_told(monkeypatch, capsys, option):
+    name = "x" * 5000
+    monkeypatch.setattr(sys, "argv", ["xlmr-flax", "predict", "./absent", "--task", "xnli", option, name])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert (end.value.code, capsys.readouterr().err) == (2, f"{option} {name}: File name too long; wanted a folder\n")

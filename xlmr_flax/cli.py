@@ -430,8 +430,12 @@ def _graph(config: Path, overrides: list[str] | None) -> "Graph":
 def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
     from xlmr_flax.execute.context import Folders
 
-    for folder, option in ((runs, "--runs"), (cache, "--cache")):
-        if folder.exists() and not folder.is_dir():
+    for folder, option in ((runs, "--runs"), (data, "--data"), (cache, "--cache")):
+        try:
+            is_file = folder.exists() and not folder.is_dir()
+        except OSError as error:  # a name that no file system takes
+            raise InputError(f"{option} {folder}: {error.strerror}; wanted a folder") from None
+        if is_file and option != "--data":
             raise InputError(f"{option} {folder}: is a file, wanted a folder, or a name for a new one")
     return Folders(runs.resolve(), data.resolve(), cache.resolve())  # Orbax wants absolute paths
 

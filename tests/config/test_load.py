@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from xlmr_flax.config.load import load, load_world, read_recipe, toml_value
 from xlmr_flax.config.schema import Experiment, Optim
 from xlmr_flax.errors import InputError
+from xlmr_flax.model.hub import resolve
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -269,3 +270,31 @@ def test_recipes_go_into_the_wheel(tmp_path):
 
 def test_the_dump_is_plain_json(config):
     assert json.loads(load(config()).model_dump_json())["phases"][0]["name"] == "intermediate"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("[" * 3000, "not valid TOML: maximum recursion depth"),
+        ("9" * 5000, "not valid TOML: Exceeds the limit"),
+        ("0x" + "f" * 5000, "a value that no setting takes: Exceeds the limit"),
+    ],
+    ids=["deep", "long", "hexadecimal"],
+)
+def test_values_without_end_are_told(config, value, message):
+    assert message in refused(config(more=f"\n[save]\nkeep = {value}\n"))
+    assert "small.toml: " in refused(config(), f"save.keep={value}")
+    assert "a value that no setting takes" in refused(config(), f"{'a.' * 3000}b=1")
+
+
+@pytest.mark.parametrize("name", ["./a\0b", "a\0b", "x" * 5000, "./" + "x" * 5000], ids=["nul", "bare", "long", "both"])
+def test_a_name_that_no_file_system_takes_is_no_folder_of_weights(config, name):
+    experiment = load(config(), [f"model.weights={json.dumps(name)}"])
+    with pytest.raises(InputError, match="weights="):
+        resolve(experiment.model.weights)
+
+
+def test_a_config_whose_name_no_file_system_takes_is_told(config):
+    path = config()
+    assert "cannot be read (File name too long)" in refused(path.parent / ("x" * 5000))
+    assert "cannot be read (Not a directory)" in refused(path / "small.toml")

@@ -16,6 +16,8 @@ from xlmr_flax.errors import InputError, listed
 # How a table in a list of tables is addressed in a dotted key.
 NAMED_BY = {"phases": "name", "arms": "name", "splits": "task"}
 NONE = "none"
+# Beside what tomllib says itself: a number of more than 4,300 digits, and tables within tables without end.
+NOT_TOML = (tomllib.TOMLDecodeError, ValueError, RecursionError)
 PATHS = (("model", "weights"), ("tokenizer", "path"))
 
 
@@ -36,7 +38,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         problems, hidden = [str(error)], ("missing",)  # the recipe may well have had it
     tree = _without_none(tree, Experiment)
     try:
-        experiment = Experiment.model_validate_json(json.dumps(tree, default=str))
+        experiment = Experiment.model_validate_json(_as_json(tree, path))
     except ValidationError as error:
         problems += _problems(error, tree, hidden=hidden)
     if problems:
@@ -50,7 +52,7 @@ def load_world(overrides: Sequence[str]) -> WorldSettings:
     for override in overrides:
         apply_override(tree, override)
     try:
-        return WorldSettings.model_validate_json(json.dumps(tree, default=str))
+        return WorldSettings.model_validate_json(_as_json(tree, "world"))
     except ValidationError as error:
         raise listed(_problems(error, tree, WorldSettings)) from None
 
@@ -58,14 +60,18 @@ def load_world(overrides: Sequence[str]) -> WorldSettings:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as plain values."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such config file; configs/demo.toml is one that runs anywhere") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, wanted a TOML file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name a TOML file") from None
+    try:
+        return tomllib.loads(text)
+    except NOT_TOML as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -89,7 +95,7 @@ def toml_value(text: str) -> Any:
     """`text` as a TOML value, or as it stands when it is none."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except NOT_TOML:
         return text
 
 
@@ -112,8 +118,25 @@ def _resolve_paths(tree: dict[str, Any], folder: Path) -> None:
     """Makes relative paths absolute, so that a key means one folder; a hub id stays as it is."""
     for table, field in PATHS:
         value = tree.get(table, {}).get(field) if isinstance(tree.get(table), dict) else None
-        if isinstance(value, str) and (value.startswith((".", "/", "~/")) or (folder / value).is_dir()):
+        if not isinstance(value, str) or "\0" in value:
+            continue  # no path: told where it is used
+        if value.startswith((".", "/", "~/")) or is_folder(folder / value):
             tree[table][field] = str((folder / Path(value).expanduser()).resolve())
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _as_json(tree: dict[str, Any], where: Path | str) -> str:
+    try:
+        return json.dumps(tree, default=str)
+    except (ValueError, RecursionError) as error:  # a hexadecimal number of any length, keys within keys without end
+        raise InputError(f"{where}: a value that no setting takes: {error}") from None
 
 
 def _with_recipe(tree: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pydantic
 from huggingface_hub import errors
 
 from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.config.load import is_folder
 from xlmr_flax.errors import InputError, listed
 
 SMALL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "*.bpe.model")
@@ -88,7 +89,7 @@ def resolve(weights: str, *, revision: str = "main", cache: Path | None = None) 
 
     The folder of a hub id is named by the commit, which is what `revision` means for ever.
     """
-    if weights and Path(weights).is_dir():
+    if weights and is_folder(Path(weights)):
         return Path(weights)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", weights):
         raise InputError(

@@ -17,6 +17,7 @@ from xlmr_flax.sources.miniworld.write_retrieval import write_retrieval
 from xlmr_flax.sources.miniworld.write_tagging import write_tagging
 
 SETTINGS_FILE = "world.json"
+PARTIAL_FILE = f".{SETTINGS_FILE}.partial"
 
 
 def write_world(settings: WorldSettings, folder: Path) -> None:
@@ -34,7 +35,9 @@ def write_world(settings: WorldSettings, folder: Path) -> None:
     _write_text(telling)
     lexicon = {language.code: dict(language.lexicon.words) for language in languages}
     described = {"settings": what(settings), "lexicon": lexicon}
-    telling.lines(SETTINGS_FILE, [json.dumps(described, ensure_ascii=False, indent=1)])
+    # Whole or not at all: half a file, left by a kill, would be taken for another world's.
+    telling.lines(PARTIAL_FILE, [json.dumps(described, ensure_ascii=False, indent=1)])
+    (folder / PARTIAL_FILE).replace(folder / SETTINGS_FILE)
 
 
 def _refuse_another(settings: WorldSettings, folder: Path) -> None:
