@@ -45,7 +45,7 @@ def last_layer(model):
     def run(params, tokens, word):
         noise = None if word is None else Noise(word, tokens.unit_BL, tokens.position_BL)
         x_BLD = model.encoder.embed(params["encoder"]["embeddings"], tokens, noise)
-        return model.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noise, keep=lambda x: None)[0]
+        return model.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noise, keep=lambda *_: None)[0]
 
     return run
 
@@ -114,7 +114,7 @@ def gradient_of(model, encoder):
     """The gradient, by the encoder's input, of a sum over chosen outputs."""
 
     def total(x_BLD, tokens, chosen_BL):
-        y_BLD, _ = model.encoder.run(encoder["encoder"]["layers"], x_BLD, tokens, None, keep=lambda x: None)
+        y_BLD, _ = model.encoder.run(encoder["encoder"]["layers"], x_BLD, tokens, None, keep=lambda *_: None)
         return (jnp.where(chosen_BL[..., None], y_BLD, 0) * jnp.arange(1.0, 33)[None, None]).sum()
 
     def gradient(tokens, chosen_BL):
@@ -292,8 +292,11 @@ def test_every_weight_and_activation_passes_its_place_once(arch, specs, params, 
         shapes.extend(leaf.shape for _, leaf in flat(tree))
         return jax.tree.map(lambda leaf: 2 * leaf, tree)
 
+    def layer(tree):
+        return weights({"encoder": {"layers": tree}})["encoder"]["layers"]
+
     calls = []
-    place = Place(weights, lambda x_BLD: calls.append(x_BLD.shape) or x_BLD)
+    place = Place(weights, activations=lambda x_BLD: calls.append(x_BLD.shape) or x_BLD, layer=layer)
     model = build(arch, specs["token"], "float32", place=place)
     tokens = rows([[units[0]]]).tokens
     placed = jax.jit(model.apply)(params["token"], tokens, None, None)
@@ -301,7 +304,7 @@ def test_every_weight_and_activation_passes_its_place_once(arch, specs, params, 
     expected = {path: shape[1:] if path.startswith("encoder.layers") else shape for path, shape in expected.items()}
     assert dict(zip(seen, shapes, strict=True)) == expected
     assert len(seen) == len(expected)
-    assert calls == [(4, 20, 32)] * 2  # after the embeddings, and in the one traced layer
+    assert calls == [(4, 20, 32)]  # after the embeddings; layers keep to their rows
     doubled = jax.jit(build(arch, specs["token"], "float32").apply)(
         jax.tree.map(lambda leaf: 2 * leaf, params["token"]), tokens, None, None
     )
@@ -362,7 +365,7 @@ def test_embeddings_keep_vectors_and_not_states(model, encoder, rows, units):
     laid = rows([[unit] for unit in units])
     jaxpr = jax.make_jaxpr(lambda p: model.embeddings(p, *laid, ("mean", "first"), (0, 1, 2)))(encoder)
     scan = next(eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan")
-    assert sorted(var.aval.shape for var in scan.outvars) == [(2, 2, 4, 2, 32), (4, 20, 32)]
+    assert sorted(var.aval.shape for var in scan.outvars) == [(2, 4, 2, 2, 32), (4, 20, 32)]
 
 
 def test_a_layer_that_does_not_exist_is_named(model, encoder, rows, units):

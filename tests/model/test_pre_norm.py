@@ -78,7 +78,7 @@ def test_only_the_last_states_are_normed_and_by_the_norm_of_the_encoder(hidden, 
     x_BLD += encoder["embeddings"]["positions"][jnp.where(tokens.unit_BL >= 0, tokens.position_BL + 2, 1)]
     np.testing.assert_allclose(states[0], x_BLD, atol=1e-6)
     run = models["token"].encoder.run
-    y_BLD, kept = run(encoder["layers"], jnp.asarray(x_BLD), tokens, None, keep=lambda x_BLD: x_BLD)
+    y_BLD, kept = run(encoder["layers"], jnp.asarray(x_BLD), tokens, None, keep=lambda x_BLD, _: x_BLD)
     np.testing.assert_allclose(states[1], kept[0], atol=1e-5)
     norm = jax.tree.map(np.asarray, encoder["norm"])
     np.testing.assert_allclose(states[2], normed(np.asarray(y_BLD), norm), atol=1e-5)
@@ -148,7 +148,10 @@ def test_every_weight_passes_its_place_once_the_last_norm_too(arch, specs, param
         seen.extend(path for path, _ in flat(tree))
         return tree
 
-    model = build(arch, specs["token"], "float32", place=Place(weights))
+    def layer(tree):
+        return weights({"encoder": {"layers": tree}})["encoder"]["layers"]
+
+    model = build(arch, specs["token"], "float32", place=Place(weights, layer=layer))
     jax.eval_shape(model.apply, params["token"], rows([[units[0]]]).tokens, None, None)
     assert sorted(seen) == sorted(path for path, _ in flat(params["token"]))
 

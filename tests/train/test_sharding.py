@@ -10,7 +10,7 @@ from xlmr_flax.config.schema import Optim
 from xlmr_flax.errors import InputError
 from xlmr_flax.model.weights import flat
 from xlmr_flax.train import sharding
-from xlmr_flax.train.sharding import STORED, computed, make_mesh, row_shards, rows_per_shard, stored
+from xlmr_flax.train.sharding import STORED, computed, make_mesh, over_fsdp, row_shards, rows_per_shard, stored
 from xlmr_flax.train.step import abstract_params, abstract_state, make_model
 
 
@@ -43,11 +43,12 @@ def test_a_row_that_matches_nothing_is_named(shapes, monkeypatch):
 def test_what_is_stored_and_what_is_computed_with(shapes):
     specs = dict(flat(stored(shapes, "token")))
     assert specs["encoder.layers.attention.query.kernel"] == P(None, "fsdp", "tensor", None)
-    assert specs["encoder.layers.feed_forward.down.kernel"] == P(None, ("tensor", "fsdp"), None)
+    assert specs["encoder.layers.feed_forward.down.kernel"] == P(None, ("fsdp", "tensor"), None)
     assert specs["encoder.layers.feed_forward.norm.scale"] == P(None)
     assert specs["encoder.embeddings.words"] == P(("fsdp", "tensor"), None)
-    assert computed("encoder.layers.attention.query.kernel") == P(None, "tensor", None)
-    assert computed("encoder.layers.feed_forward.down.kernel") == P("tensor", None)
+    assert over_fsdp("encoder.layers.attention.query.kernel") == P("fsdp", None, None)
+    assert over_fsdp("encoder.layers.feed_forward.down.kernel") == P("fsdp", None)
+    assert computed("head.dense.kernel") == P(None, None)
     assert computed("encoder.embeddings.words") == P(("fsdp", "tensor"), None)
 
 

@@ -58,6 +58,18 @@ def test_losses_gradients_and_weights_are_the_same_on_any_mesh_with_dropout(kind
     assert_same(finished(kind, "one", STEPS), finished(kind, mesh, STEPS))
 
 
+def test_words_are_looked_up_where_they_are_and_one_beyond_the_table_shows_as_nan(arch, specs, mesh):
+    model = make_model(arch, specs["token"], compute="float32", mesh=mesh("mix"))
+    params = initial_params(model, mesh("mix"), key=jax.random.key(0))
+    words_VD = params["encoder"]["embeddings"]["words"]
+    ids_BL = np.arange(8 * 16, dtype=np.int32).reshape(8, 16) * 2 % len(words_VD)
+    found_BLD = jax.jit(model.encoder.place.words)(words_VD, ids_BL)
+    np.testing.assert_array_equal(found_BLD, np.asarray(words_VD)[ids_BL])
+    ids_BL[3, 5], ids_BL[4, 1] = len(words_VD), -1
+    lost_BL = np.isnan(jax.jit(model.encoder.place.words)(words_VD, ids_BL)).all(-1)
+    assert np.argwhere(lost_BL).tolist() == [[3, 5], [4, 1]]
+
+
 @pytest.mark.parametrize("passes", [{"scan_layers": False}, {"reshard_after_forward": False}], ids=str)
 def test_layers_one_by_one_or_weights_kept_from_the_first_pass_change_nothing_on_a_mesh(passes, finished):
     passes = {"reshard_after_forward": False, **passes}
@@ -183,9 +195,7 @@ def test_the_gradient_at_padding_is_exactly_zero(kind, trainer):
     params = part.start().params
 
     def loss(x_BLD):
-        x_BLD, _ = part.model.encoder.run(
-            params["encoder"]["layers"], x_BLD, batch.tokens, None, keep=lambda x_BLD: None
-        )
+        x_BLD, _ = part.model.encoder.run(params["encoder"]["layers"], x_BLD, batch.tokens, None, keep=lambda *_: None)
         words_VD = params["encoder"]["embeddings"]["words"]
         return part.model.head_loss(
             part.model._head(params)(x_BLD, words_VD, batch.tokens, batch.target, None), batch.target

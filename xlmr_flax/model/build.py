@@ -13,7 +13,7 @@ from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
 from xlmr_flax.errors import InputError
 from xlmr_flax.model.decoding import Guesses
 from xlmr_flax.model.dropout import Noise
-from xlmr_flax.model.encoder import Embeddings, Encoder, Layer, Norm, Place, Tree
+from xlmr_flax.model.encoder import Embeddings, Encoder, Keep, Layer, Norm, Place, Tree
 from xlmr_flax.model.heads import HEADS, HeadSpec, Pooling, SpanLogits, pool
 
 Logits = jax.Array | SpanLogits | Guesses  # guesses of masked words are decoded by their loss
@@ -71,7 +71,7 @@ class Model:
 
     def hidden_states(self, params: Tree, tokens: Tokens) -> jax.Array:
         """The embeddings' output and every layer's, stacked in front of BLD."""
-        return self._every_layer(params, tokens, lambda x_BLD: x_BLD)
+        return self._every_layer(params, tokens, lambda x_BLD, _: x_BLD)
 
     def embeddings(
         self,
@@ -90,21 +90,23 @@ class Model:
             raise InputError(
                 f"layers {outside} do not exist: this encoder has 0 (its embeddings) to {last}; name some of these"
             )
-        pooled = self._every_layer(
-            params, tokens, lambda x_BLD: jnp.stack([pool(x_BLD, tokens, first_BS, pooling) for pooling in poolings])
-        )
-        return pooled[jnp.array(layers)]
+
+        def pooled(x_BLD: jax.Array, units: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return jnp.stack([pool(x_BLD, *units, pooling) for pooling in poolings], axis=1)
+
+        found = self._every_layer(params, tokens, pooled, (tokens.unit_BL, first_BS))
+        return found[jnp.array(layers)].swapaxes(1, 2)
 
     def _last_layer(self, params: Tree, x_BLD: jax.Array, tokens: Tokens, noise: Noise | None) -> jax.Array:
-        x_BLD, _ = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noise, keep=lambda x_BLD: None)
+        x_BLD, _ = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, noise, keep=lambda *_: None)
         return self._finished(params, x_BLD)
 
-    def _every_layer(self, params: Tree, tokens: Tokens, keep: Any) -> jax.Array:
+    def _every_layer(self, params: Tree, tokens: Tokens, keep: Keep, beside: Any = ()) -> jax.Array:
         x_BLD = self.encoder.embed(self._embeddings(params), tokens, None)
-        y_BLD, kept = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, None, keep=keep)
+        y_BLD, kept = self.encoder.run(params["encoder"]["layers"], x_BLD, tokens, None, keep=keep, beside=beside)
         # Of the last layer alone the norm that follows it is part, as in transformers' hidden_states.
-        last = keep(self._finished(params, y_BLD))
-        return jnp.concatenate([keep(x_BLD)[None], kept[:-1], last[None]])
+        last = keep(self._finished(params, y_BLD), beside)
+        return jnp.concatenate([keep(x_BLD, beside)[None], kept[:-1], last[None]])
 
     def _finished(self, params: Tree, x_BLD: jax.Array) -> jax.Array:
         """The last layer's output as heads see it."""

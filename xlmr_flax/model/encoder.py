@@ -20,6 +20,8 @@ from xlmr_flax.model.elementwise import layer_norm, softmax
 
 Tree = dict[str, Any]
 Part = Callable[[jax.Array], jax.Array]
+Take = Callable[[jax.Array, jax.Array], jax.Array]  # of the table of words VD and ids BL, as BLD
+Keep = Callable[[jax.Array, Any], Any]
 Body = Callable[[jax.Array, tuple[jax.Array, Tree]], tuple[jax.Array, Any]]  # of a loop over numbered layers
 
 NEVER = -1e30  # a logit that softmax turns into an exact 0.0, and that stays finite where everything is masked
@@ -40,14 +42,23 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-class Place(NamedTuple):
-    """How arrays are laid out as they are used; the identity says nothing and needs no mesh.
+def take_rows(words_VD: jax.Array, ids_BL: jax.Array) -> jax.Array:
+    """The words' vectors in float32, as BLD."""
+    return jnp.take(words_VD, ids_BL, axis=0).astype(jnp.float32)
 
-    `weights` gets parts of the parameters under their whole paths; a layer comes alone, without the stacked axis.
+
+class Place(NamedTuple):
+    """How arrays are laid out as they are used; these defaults say nothing and need no mesh.
+
+    `weights` gets the parts of the parameters that are no layers, under their whole paths. Layers run within `by_rows`,
+    on a device's own rows and with its own shares of stacked weights; there `layer` gives one layer's as they are used.
     """
 
     weights: Callable[[Tree], Tree] = lambda tree: tree
+    words: Take = take_rows
     activations: Callable[[jax.Array], jax.Array] = lambda x_BLD: x_BLD
+    by_rows: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda run: run  # of (layers, rows, word)
+    layer: Callable[[Tree], Tree] = lambda layer: layer
 
 
 class Project(nnx.Module):
@@ -98,11 +109,11 @@ class Embeddings(nnx.Module):
         self.norm = None if arch.pre_norm else Norm(arch, dtype)
         self.dtype = dtype
 
-    def __call__(self, tokens: Tokens, noise: Noise | None) -> jax.Array:
+    def __call__(self, tokens: Tokens, noise: Noise | None, take: Take = take_rows) -> jax.Array:
         # XLM-R counts positions from pad + 1 = 2 and gives padding position 1. Counting from 0 loads without complaint
         # and is wrong for every token.
         position_BL = jnp.where(tokens.unit_BL >= 0, tokens.position_BL + self.pad + 1, self.pad)
-        words_BLD = jnp.take(self.words[...], tokens.ids_BL, axis=0).astype(jnp.float32)
+        words_BLD = take(self.words[...], tokens.ids_BL)
         positions_BLD = jnp.take(self.positions[...], position_BL, axis=0).astype(jnp.float32)
         x_BLD = words_BLD + self.types[...][0][None, None].astype(jnp.float32) + positions_BLD
         x_BLD = x_BLD.astype(self.dtype) if self.norm is None else self.norm(x_BLD)
@@ -179,6 +190,15 @@ class Layer(nnx.Module):
         return self.feed_forward(self.attention(x_BLD, mask_BLM, noise, layer), noise, layer)
 
 
+class Rows(NamedTuple):
+    """What layers need of each row; every array has its rows on the first axis."""
+
+    x_BLD: jax.Array
+    unit_BL: jax.Array
+    position_BL: jax.Array
+    beside: Any
+
+
 class Encoder(NamedTuple):
     """The static half of an encoder: definitions that run on arrays given from outside."""
 
@@ -192,29 +212,36 @@ class Encoder(NamedTuple):
 
     def embed(self, params: Tree, tokens: Tokens, noise: Noise | None) -> jax.Array:
         """The input of the first layer; `params` are the embeddings', already placed."""
-        return self.place.activations(nnx.merge(self.embeddings, params)(tokens, noise))
+        return self.place.activations(nnx.merge(self.embeddings, params)(tokens, noise, self.place.words))
 
     def run(
-        self, layers: Tree, x_BLD: jax.Array, tokens: Tokens, noise: Noise | None, *, keep: Callable[[jax.Array], Any]
+        self, layers: Tree, x_BLD: jax.Array, tokens: Tokens, noise: Noise | None, *, keep: Keep, beside: Any = ()
     ) -> tuple[jax.Array, Any]:
-        """The last layer's output, and `keep` of every layer's output, stacked."""
-        unit_BL = tokens.unit_BL
-        # Padding, all of it unit -1, sees padding: so no softmax is left without candidates. Nobody reads the outcome.
-        mask_BLM = unit_BL[:, :, None] == unit_BL[:, None, :]
+        """The last layer's output, and of every layer what `keep` makes of its output and of `beside`, stacked.
 
-        def body(x_BLD: jax.Array, numbered: tuple[jax.Array, Tree]) -> tuple[jax.Array, Any]:
-            number, layer = numbered
-            placed = self._placed(layer) if self.reshard_after_forward else layer
-            x_BLD = self.place.activations(nnx.merge(self.layer, placed)(x_BLD, mask_BLM, noise, number))
-            return x_BLD, keep(x_BLD)
+        What is kept, and what stands beside, has its rows on the first axis.
+        """
 
-        if self.scan_layers:
-            return self._scanned(body, layers, x_BLD)
-        return self._unrolled(body, layers, x_BLD)
+        def run(layers: Tree, rows: Rows, word: jax.Array | None) -> tuple[jax.Array, Any]:
+            # Padding, all of it unit -1, sees padding: so no softmax is left without candidates. Nobody reads the
+            # outcome.
+            mask_BLM = rows.unit_BL[:, :, None] == rows.unit_BL[:, None, :]
+            noise = None if word is None else Noise(word, rows.unit_BL, rows.position_BL)
+
+            def body(x_BLD: jax.Array, numbered: tuple[jax.Array, Tree]) -> tuple[jax.Array, Any]:
+                number, layer = numbered
+                placed = self.place.layer(layer) if self.reshard_after_forward else layer
+                x_BLD = nnx.merge(self.layer, placed)(x_BLD, mask_BLM, noise, number)
+                return x_BLD, keep(x_BLD, rows.beside)
+
+            return (self._scanned if self.scan_layers else self._unrolled)(body, layers, rows.x_BLD)
+
+        rows = Rows(x_BLD, tokens.unit_BL, tokens.position_BL, beside)
+        return self.place.by_rows(run)(layers, rows, noise and noise.word)
 
     def _scanned(self, body: Body, layers: Tree, x_BLD: jax.Array) -> tuple[jax.Array, Any]:
         if not self.reshard_after_forward:
-            layers = jax.vmap(self._placed)(layers)
+            layers = jax.vmap(self.place.layer)(layers)
         # A scan keeps its two passes apart by itself; checkpoint's own barrier would only cost time.
         step = jax.checkpoint(body, prevent_cse=False, policy=POLICIES[self.remat])
         return jax.lax.scan(step, x_BLD, (jnp.arange(_count(layers)), layers))
@@ -224,13 +251,10 @@ class Encoder(NamedTuple):
         step = jax.checkpoint(body, policy=POLICIES[self.remat]) if again else body
         kept = []
         for number, layer in enumerate(_unstacked(layers, _count(layers))):
-            placed = layer if self.reshard_after_forward else self._placed(layer)
+            placed = layer if self.reshard_after_forward else self.place.layer(layer)
             x_BLD, one = step(x_BLD, (jnp.int32(number), placed))
             kept.append(one)
         return x_BLD, jax.tree.map(lambda *each: jnp.stack(each), *kept)
-
-    def _placed(self, layer: Tree) -> Tree:
-        return self.place.weights({"encoder": {"layers": layer}})["encoder"]["layers"]
 
 
 def _count(layers: Tree) -> int:

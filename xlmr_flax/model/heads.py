@@ -223,16 +223,16 @@ HEADS: dict[str, type[nnx.Module]] = {
 }  # the embedding has no parameters: it is `pool`
 
 
-def pool(x_BLD: jax.Array, tokens: Tokens, first_BS: jax.Array, pooling: Pooling) -> jax.Array:
+def pool(x_BLD: jax.Array, unit_BL: jax.Array, first_BS: jax.Array, pooling: Pooling) -> jax.Array:
     """A float32 vector for each unit as BSD; a row without one gets zeros.
 
     "mean" counts <s> and </s> too, as XTREME's retrieval does.
     """
     x_BLD = x_BLD.astype(jnp.float32)
-    unit_BS = jnp.take_along_axis(tokens.unit_BL, first_BS, axis=1)
+    unit_BS = jnp.take_along_axis(unit_BL, first_BS, axis=1)
     if pooling == "first":
         return jnp.where(unit_BS[..., None] >= 0, _at(x_BLD, first_BS), 0)
-    own_BSL = (unit_BS[:, :, None] == tokens.unit_BL[:, None, :]) & (unit_BS >= 0)[:, :, None]
+    own_BSL = (unit_BS[:, :, None] == unit_BL[:, None, :]) & (unit_BS >= 0)[:, :, None]
     total_BSD = multiply("BSL,BLD->BSD", own_BSL, x_BLD, jnp.float32)
     return total_BSD / jnp.maximum(own_BSL.sum(2), 1)[..., None]
 

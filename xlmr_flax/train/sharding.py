@@ -26,8 +26,10 @@ STORED: Mapping[str, tuple[tuple[str, P], ...]] = {
         (r"attention\.out\.bias$", P()),
         (r"feed_forward\.up\.kernel$", P("fsdp", "tensor")),  # D F
         (r"feed_forward\.up\.bias$", P("tensor")),  # F
-        # F D; split along its first axis, a TPU's gradient of it is reduced and scattered at once.
-        (r"feed_forward\.down\.kernel$", P(("tensor", "fsdp"), None)),
+        (
+            r"feed_forward\.down\.kernel$",
+            P(("fsdp", "tensor"), None),
+        ),  # F D; a TPU sums and shares out along a first axis only
         (r"feed_forward\.down\.bias$", P()),
         (r"encoder.*norm\.(scale|bias)$", P()),
     ),
@@ -141,14 +143,19 @@ def layer_stored(name: str) -> P:
 
 
 def computed(name: str) -> P:
-    """How a leaf is used: gathered over fsdp and still split over tensor, one layer at a time.
+    """How a leaf that is in no layer is used: gathered over fsdp and still split over tensor.
 
     The word table and what is as long as it stay as they are stored: they are used where their rows are.
     """
     layout = layer_stored(name)
     if ("fsdp", "tensor") in tuple(layout):
         return layout
-    return P(*("tensor" if axis in ("tensor", ("tensor", "fsdp")) else None for axis in layout))
+    return P(*(axis if axis == "tensor" else None for axis in layout))
+
+
+def over_fsdp(name: str) -> P:
+    """How fsdp alone splits one layer's leaf."""
+    return P(*("fsdp" if axes in ("fsdp", ("fsdp", "tensor")) else None for axes in layer_stored(name)))
 
 
 def dotted(path: Any) -> str:

@@ -16,10 +16,20 @@ from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
 from xlmr_flax.data.randomness import word
 from xlmr_flax.model.build import Model, build
-from xlmr_flax.model.encoder import Place
+from xlmr_flax.model.encoder import Place, take_rows
 from xlmr_flax.model.heads import HeadSpec, Pooling
 from xlmr_flax.train.optimizer import make_optimizer
-from xlmr_flax.train.sharding import ROWS, TOKENS, check_divides, computed, dotted, layer_stored, shardings, stored
+from xlmr_flax.train.sharding import (
+    ROWS,
+    TOKENS,
+    check_divides,
+    computed,
+    dotted,
+    layer_stored,
+    over_fsdp,
+    shardings,
+    stored,
+)
 
 Params = Any
 
@@ -70,47 +80,74 @@ def make_model(
 
 
 def _place(mesh: Mesh, compute: Any) -> Place:
+    """Layers and the table of words say what they exchange; the rest is left to the compiler.
+
+    Left to it, gradients are summed whole over all devices, products are cut into pieces that go around a ring, and
+    over data and fsdp together the table of words is gathered: on eight chips that takes twice the time.
+    """
+
     def weight(path: Any, leaf: jax.Array) -> jax.Array:
-        name = dotted(path)
-        kept, used = NamedSharding(mesh, layer_stored(name)), NamedSharding(mesh, computed(name))
-        if kept == used:
-            return jax.lax.with_sharding_constraint(leaf, kept)
-        return _gathered(leaf, kept, used, compute)
+        return jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, computed(dotted(path))))
 
     def activation(x_BLD: jax.Array) -> jax.Array:
         return jax.lax.with_sharding_constraint(x_BLD, NamedSharding(mesh, P(("data", "fsdp"), None, None)))
 
-    return Place(functools.partial(jax.tree_util.tree_map_with_path, weight), activation)
+    def by_rows(run: Callable[..., Any]) -> Callable[..., Any]:
+        def mapped(layers: Params, rows: Any, word: jax.Array | None) -> Any:
+            shares = jax.tree_util.tree_map_with_path(lambda path, _: P(None, *over_fsdp(_of_layer(path))), layers)
+            return jax.shard_map(
+                run,
+                mesh=mesh,
+                in_specs=(shares, ROWS, P()),
+                out_specs=(ROWS, P(None, *ROWS)),  # what is kept of each layer is stacked
+                axis_names={"data", "fsdp"} if mesh.shape["tensor"] > 1 else set(mesh.axis_names),
+                check_vma=False,
+            )(layers, rows, word)
+
+        return mapped
+
+    return Place(
+        weights=functools.partial(jax.tree_util.tree_map_with_path, weight),
+        words=functools.partial(_words, mesh=mesh),
+        activations=activation,
+        by_rows=by_rows,
+        layer=functools.partial(jax.tree_util.tree_map_with_path, functools.partial(_gathered, compute=compute)),
+    )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _gathered(leaf: jax.Array, kept: NamedSharding, used: NamedSharding, compute: Any) -> jax.Array:
-    """A leaf as products use it, whose gradient goes back to where the leaf is stored.
+def _of_layer(path: Any) -> str:
+    return f"encoder.layers.{dotted(path)}"
 
-    By itself a constraint holds for the gradient too: every device would keep the whole gradient of every layer, 15 GB
-    for XLM-R Large over eight. It travels in the compute type, and a barrier keeps its copy apart from the products:
-    those of all layers are then the same to the compiler, which compiles them once.
+
+def _gathered(path: Any, leaf: jax.Array, *, compute: Any) -> jax.Array:
+    """A layer's leaf as products use it, from the devices' shares; its gradient is summed and shared out again.
+
+    It travels in the compute type, and a barrier keeps its copy apart from the products: those of all layers are then
+    the same to the compiler, which compiles them once.
     """
-    stored_leaf = jax.lax.with_sharding_constraint(leaf.astype(compute), kept)
-    return jax.lax.optimization_barrier(jax.lax.with_sharding_constraint(stored_leaf, used))
+    layout = over_fsdp(_of_layer(path))
+    if "fsdp" not in layout:
+        return leaf
+    whole = jax.lax.all_gather(leaf.astype(compute), "fsdp", axis=layout.index("fsdp"), tiled=True)
+    return jax.lax.optimization_barrier(whole)
 
 
-def _gathered_forward(
-    leaf: jax.Array, kept: NamedSharding, used: NamedSharding, compute: Any
-) -> tuple[jax.Array, None]:
-    return _gathered(leaf, kept, used, compute), None
+def _words(words_VD: jax.Array, ids_BL: jax.Array, *, mesh: Mesh) -> jax.Array:
+    """The words' vectors in float32, of which each device looks up those in its own rows of the table."""
 
+    size = len(words_VD)
 
-def _gathered_backward(
-    kept: NamedSharding, used: NamedSharding, compute: Any, _: None, gradient: jax.Array
-) -> tuple[jax.Array]:
-    # Whole first: told where it ends alone, the TPU's partitioner cuts the product into eight that go around a ring,
-    # which takes 1.5 times as long.
-    whole = jax.lax.optimization_barrier(jax.lax.with_sharding_constraint(gradient, used))
-    return (jax.lax.with_sharding_constraint(whole, kept).astype(jnp.float32),)
+    def own(words_VD: jax.Array, ids_BL: jax.Array) -> jax.Array:
+        first = jax.lax.axis_index(("fsdp", "tensor")) * len(words_VD)
+        row_BL = jnp.clip(ids_BL - first, 0, len(words_VD) - 1)
+        here_BL = row_BL + first == ids_BL
+        elsewhere_BL = jnp.where((ids_BL >= 0) & (ids_BL < size), 0, jnp.nan)  # beyond the table is nowhere, and shows
+        x_BLD = jnp.where(here_BL[..., None], take_rows(words_VD, row_BL), elsewhere_BL[..., None])
+        x_BLD = jax.lax.psum(x_BLD, "tensor")
+        return jax.lax.psum_scatter(x_BLD, "fsdp", scatter_dimension=0, tiled=True)
 
-
-_gathered.defvjp(_gathered_forward, _gathered_backward)
+    table = layer_stored("encoder.embeddings.words")
+    return jax.shard_map(own, mesh=mesh, in_specs=(table, TOKENS), out_specs=ROWS, check_vma=False)(words_VD, ids_BL)
 
 
 def initial_params(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
