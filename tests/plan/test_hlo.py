@@ -193,6 +193,13 @@ def test_a_custom_kernel_that_states_nothing_costs_the_bytes_that_go_in_and_out(
     assert (found.bytes, found.stated) == (2048 + 2048 + 16, False)
 
 
+def test_what_follows_a_kernel_that_describes_itself_counts_too():
+    described = 'frontend_attributes={kernel_metadata={\n"xprof_metadata":"{}"\n}}'
+    one = kernel("").replace("frontend_attributes={}", described)
+    found = cost(module([one, one, busy("a", 5)]), devices=8)
+    assert (len(found.kernels), sum(found.cycles.values())) == (2, 5)
+
+
 def test_the_compilers_own_calls_are_no_kernels():
     text = module(['%k = s32[8]{0} custom-call(%p), custom_call_target="AssumeGatherIndicesInBound"'])
     assert cost(text, devices=8).kernels == ()

@@ -213,7 +213,7 @@ def _quoted(text: str, title: str) -> Iterator[tuple[int, str]]:
 def _computations(text: str) -> tuple[dict[str, list[_Instruction]], str]:
     found: dict[str, list[_Instruction]] = {}
     current, entry = None, ""
-    for line in text.splitlines():
+    for line in _lines(text):
         if title := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{\s*$", line):
             current = found[title[2]] = []
             entry = title[2] if title[1] else entry
@@ -222,6 +222,17 @@ def _computations(text: str) -> tuple[dict[str, list[_Instruction]], str]:
         elif current is not None and (one := _instruction(line.strip())):
             current.append(one)
     return found, entry
+
+
+def _lines(text: str) -> Iterator[str]:
+    """A module's lines; those of a kernel's metadata (`kernel_metadata={`, quoted text, `}}, …`) are put together."""
+    whole: list[str] = []
+    for line in text.splitlines():
+        if whole and not line.startswith(('"', "}}")):
+            yield "".join(whole)
+            whole = []
+        whole.append(line)
+    yield "".join(whole)
 
 
 def _instruction(line: str) -> _Instruction | None:
