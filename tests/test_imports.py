@@ -10,7 +10,7 @@ import pytest
 import xlmr_flax
 
 PACKAGE = Path(xlmr_flax.__file__).parent
-LIGHT = ("errors", "config", "metrics", "sources", "tasks", "graph", "report")
+LIGHT = ("errors", "storage", "config", "metrics", "sources", "tasks", "graph", "report")
 ROOMS = (*LIGHT, "data", "model", "train", "evaluate", "plan", "execute", "cli")
 HEAVY = (
     "jax", "jaxlib", "flax", "optax", "orbax", "grain", "transformers", "tokenizers", "sentencepiece", "safetensors",

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xlmr_flax.errors import InputError, Interrupted, TrainingError, listed
+from xlmr_flax.storage.bucket import check as check_bucket
+from xlmr_flax.storage.copies import local_of
+from xlmr_flax.storage.places import absolute, is_remote, place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,13 +30,31 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Find, fetch, check and make the data files to train and score on.")
 app.add_typer(data_app, name="data")
 
-Runs = Annotated[Path, typer.Option("--runs", envvar="XLMR_FLAX_RUNS", help="Folder that runs are written to.")]
+Runs = Annotated[
+    Path,
+    typer.Option(
+        "--runs", envvar="XLMR_FLAX_RUNS", parser=place, metavar="FOLDER", help="Folder or gs:// that runs are kept in."
+    ),
+]
 Data = Annotated[
     Path,
-    typer.Option("--data", envvar="XLMR_FLAX_DATA", help="Folder with the tasks' files; xlmr-flax tasks says which."),
+    typer.Option(
+        "--data",
+        envvar="XLMR_FLAX_DATA",
+        parser=place,
+        metavar="FOLDER",
+        help="Folder or gs:// with the tasks' files; xlmr-flax tasks says which.",
+    ),
 ]
 Cache = Annotated[
-    Path, typer.Option("--cache", envvar="XLMR_FLAX_CACHE", help="Folder where encoded examples are kept between runs.")
+    Path,
+    typer.Option(
+        "--cache",
+        envvar="XLMR_FLAX_CACHE",
+        parser=place,
+        metavar="FOLDER",
+        help="Folder or gs:// where encoded examples are kept between runs.",
+    ),
 ]
 Config = Annotated[Path, typer.Argument(help="A TOML file, such as configs/demo.toml.", show_default=False)]
 Overrides = Annotated[
@@ -182,7 +203,7 @@ def plan(
 
     graph, folders, say = _graph(config, overrides), _folders(runs, data, cache), _stderr()
     if not is_attended():
-        raise typer.Exit(attend(sys.argv[1:], folders.cache))
+        raise typer.Exit(attend(sys.argv[1:], local_of(folders.cache)))
     from xlmr_flax.execute.planning import run_plan
 
     found = run_plan(
@@ -219,6 +240,8 @@ def evaluate(
     submission: Annotated[
         Path | None,
         typer.Option(
+            parser=place,
+            metavar="FOLDER",
             help="Folder for the predictions, as XTREME's scorer reads them; files without labels are predicted too.",
             show_default=False,
         ),
@@ -306,7 +329,7 @@ def predict(
 @app.command()
 def export(
     target: Target,
-    folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(parser=place, metavar="FOLDER", help="A new folder.", show_default=False)],
     phase: Annotated[
         str | None, typer.Option(help="Which phase of a run, by its name; the last one by default.")
     ] = None,
@@ -343,7 +366,7 @@ def check_data(
     from xlmr_flax.tasks.catalogue import TASKS, task
     from xlmr_flax.tasks.inventory import Records, inventories
 
-    records = Records(data.resolve(), renew=renew)
+    records = Records(absolute(data), renew=renew)
     found = inventories([task(name) for name in names or TASKS], records, langs=_words(langs) if langs else None)
     if not records.write():
         _stderr().print(f"{records.path} cannot be written, so nothing is recorded", highlight=False, soft_wrap=True)
@@ -381,8 +404,9 @@ def fetch_data(
     from xlmr_flax.tasks.fetch import fetch
     from xlmr_flax.tasks.inventory import Records, inventories
 
-    data.mkdir(parents=True, exist_ok=True)
-    records, console = Records(data.resolve()), _stderr()
+    if not is_remote(data):
+        data.mkdir(parents=True, exist_ok=True)
+    records, console = Records(absolute(data)), _stderr()
     asked, wanted = [task(name) for name in names], _words(langs) if langs else None
     say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
     problems = fetch(asked, records, langs=wanted, source=source, say=say)
@@ -431,13 +455,16 @@ def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
     from xlmr_flax.execute.context import Folders
 
     for folder, option in ((runs, "--runs"), (data, "--data"), (cache, "--cache")):
+        if is_remote(folder):
+            check_bucket(folder)
+            continue
         try:
             is_file = folder.exists() and not folder.is_dir()
         except OSError as error:  # a name that no file system takes
             raise InputError(f"{option} {folder}: {error.strerror}; wanted a folder") from None
         if is_file and option != "--data":
             raise InputError(f"{option} {folder}: is a file, wanted a folder, or a name for a new one")
-    return Folders(runs.resolve(), data.resolve(), cache.resolve())  # Orbax wants absolute paths
+    return Folders(absolute(runs), absolute(data), absolute(cache))
 
 
 def _context(graph: "Graph", folders: "Folders") -> "Context":

@@ -136,7 +136,7 @@ def killed(module, name, *, at=1):
 
 @pytest.mark.parametrize(
     ("name", "at"),
-    [("place_batch", 3), ("place_batch", 8), ("save_selected", 1), ("write_json", 3), ("remove_training", 1)],
+    [("place_batch", 3), ("place_batch", 8), ("save_selected", 1), ("create", 1), ("remove_training", 1)],
     ids=["before the first save", "between two saves", "after the last step", "before DONE", "after DONE"],
 )
 def test_killed_without_a_word_and_run_again_is_never_having_been_killed(name, at, lab, desk):

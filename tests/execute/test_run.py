@@ -100,6 +100,7 @@ def test_a_finished_run_is_read_and_not_computed(lab, results, monkeypatch):
         (phase, "prepare"), (phase, "Checkpoints"), (phase, "train"),
         (evaluation, "load_trained"), (evaluation, "found_in"),
         (local, "write_world"), (local, "train_tokenizer"), (evaluation, "write_json"), (phase, "write_json"),
+        (local, "create"), (local, "held"), (phase, "create"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
     before = {path: path.stat().st_mtime_ns for path in lab.context.folders.runs.rglob("*") if path.is_file()}

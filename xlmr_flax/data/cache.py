@@ -1,14 +1,17 @@
 """Keeps encoded rows on disk, so that nothing is tokenised twice.
 
-A folder is published by one rename, with its manifest inside: it is there whole or not at all.
+A folder is published by one rename, with its manifest inside: it is there whole or not at all. A cache in a bucket has
+the manifest written last, and only where there is none; what is used of it is a copy on this machine.
 """
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import logging
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,9 +21,12 @@ import numpy as np
 import tokenizers
 
 from xlmr_flax.data.encoded import ENCODER_VERSION, Encoded
+from xlmr_flax.storage.copies import fetch, local_of
+from xlmr_flax.storage.places import is_remote, upload
 
 ARRAYS = ("ids", "start", "example", "label", "where")
 MANIFEST = "manifest.json"
+SETTLED_NS = 10**9  # a file that changed less than this ago may change again without another time
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +41,8 @@ def cached(cache: Path, key: Mapping[str, Any], build: Callable[[], Encoded]) ->
     A damaged folder is built again, and a warning says so. Of two processes that build the same, the first is kept.
     """
     identity = _identity(key)
-    folder = cache / "encoded" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    place = cache / "encoded" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    folder = local_of(place)
     if folder.is_dir():
         try:
             return _open(folder, identity)
@@ -44,21 +51,49 @@ def cached(cache: Path, key: Mapping[str, Any], build: Callable[[], Encoded]) ->
     new = _beside(folder, "partial")
     new.mkdir(parents=True)
     try:
-        _write(new, identity, build())
+        if not (is_remote(place) and _fetched(place, new, identity)):
+            _write(new, identity, build())
+            if is_remote(place):
+                upload(new, place, last=MANIFEST)
         return _publish(new, folder, identity)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
 def file_fingerprints(paths: Iterable[Path]) -> dict[str, str]:
-    """The sha256 of each file's content."""
-    return {str(path): _sha256(path) for path in paths}
+    """The sha256 of each file's content; a file that is as it was when it was last read is not read again."""
+    return {str(path): _fingerprint(Path(path)) for path in paths}
+
+
+def _fingerprint(path: Path) -> str:
+    seen = path.stat()
+    if time.time_ns() - max(seen.st_ctime_ns, seen.st_mtime_ns) < SETTLED_NS:
+        return _sha256(path)
+    return _known_sha256(path, (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino))
+
+
+@functools.lru_cache(maxsize=2**16)
+def _known_sha256(path: Path, seen: tuple[int, ...]) -> str:
+    return _sha256(path)
 
 
 def _identity(key: Mapping[str, Any]) -> str:
     # The library's version is in, because a corrected normaliser gives other ids from the same files.
     whole = {"key": key, "encoder": ENCODER_VERSION, "tokenizers": tokenizers.__version__}
     return json.dumps(whole, sort_keys=True, ensure_ascii=False)
+
+
+def _fetched(place: Path, new: Path, identity: str) -> bool:
+    """Whether a bucket's cache has this encoding whole; it is then in the folder `new`."""
+    if not (place / MANIFEST).is_file():
+        return False
+    fetch(place, new)
+    try:
+        _open(new, identity)
+    except DamagedError as problem:
+        log.warning("%s: the cache is damaged (%s); encoding these rows again", place, problem)
+        return False
+    return True
 
 
 def _write(folder: Path, identity: str, encoded: Encoded) -> None:

@@ -24,6 +24,7 @@ from xlmr_flax.data.encode_dual import encode_documents, encode_dual
 from xlmr_flax.data.encoded import together
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.sources.rows import Document, Row
+from xlmr_flax.storage.copies import name_in
 from xlmr_flax.tasks.files import all_paths, found
 from xlmr_flax.tasks.task import Head, Task, identity
 from xlmr_flax.tasks.text import text_found, text_parts
@@ -136,4 +137,4 @@ def _cached(cache: Path, key: Mapping[str, Any], tokenizer: Tokenizer, length: i
 
 
 def _relative(files: Sequence[Path], data: Path) -> dict[str, str]:
-    return {str(Path(path).relative_to(data)): digest for path, digest in file_fingerprints(files).items()}
+    return {name_in(data, Path(path)): digest for path, digest in file_fingerprints(files).items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from xlmr_flax.metrics.squad_v2 import Guess, answer_of
 from xlmr_flax.sources.rows import Aligned, Choices, Mined, Query, Question, Row, Tagged
+from xlmr_flax.storage.places import write
 
 
 def write_predictions(folder: Path, lang: str, rows: Sequence[Row], found: Sequence[Any]) -> Path:
@@ -18,8 +19,7 @@ def write_predictions(folder: Path, lang: str, rows: Sequence[Row], found: Seque
     """
     suffix, text = _file(rows, found)
     path = folder / f"test-{lang}.{suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write(path, text)
     return path
 
 

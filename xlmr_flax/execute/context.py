@@ -1,11 +1,8 @@
 """What every node needs to be computed: folders, devices, and where to speak."""
 
-import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from jax.sharding import Mesh
 from rich.console import Console
@@ -18,7 +15,7 @@ from xlmr_flax.train.sharding import make_mesh
 
 @dataclass(frozen=True)
 class Folders:
-    """Where runs are written, data are read and encoded examples are kept."""
+    """Where runs are written, data are read and encoded examples are kept: places as `storage` gives them."""
 
     runs: Path
     data: Path
@@ -27,6 +24,10 @@ class Folders:
     def of(self, node: Node) -> Path:
         """A node's folder."""
         return self.runs / folder_name(node)
+
+    def holder_of(self, node: Node) -> Path:
+        """The file that names who computes a node."""
+        return self.runs / ".holders" / f"{folder_name(node)}.json"
 
     def data_of(self, node: PhaseNode) -> Path:
         """The data folder, or the world that stands in its place."""
@@ -60,11 +61,3 @@ class Context:
     def say(self, text: str) -> None:
         """One line to whoever watches."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)

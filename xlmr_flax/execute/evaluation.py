@@ -9,12 +9,14 @@ from xlmr_flax.data.examples import encoded_rows, fingerprints, load_examples
 from xlmr_flax.errors import InputError, Interrupted
 from xlmr_flax.evaluate.files import write_predictions
 from xlmr_flax.evaluate.predict import predict
-from xlmr_flax.execute.context import Context, write_json
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.ranking import candidate_sources, rank
 from xlmr_flax.execute.retrieval import Retrieved, retrieve
 from xlmr_flax.execute.trained import Subject, check_length, load_trained
 from xlmr_flax.graph.nodes import EvalNode
 from xlmr_flax.sources.rows import Row
+from xlmr_flax.storage.copies import local_of
+from xlmr_flax.storage.places import write_json
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import excluded_text, hidden, other_release
 from xlmr_flax.tasks.files import found as found_in
@@ -65,13 +67,14 @@ def score(subject: Subject, lang: str, predictions: Path, context: Context) -> d
     if split.excluded:
         context.say(f"{subject.task.name} {subject.split} {lang}: {excluded_text(split.counts)}")
     settings: list[dict[str, Any]] = []
+    vectors = local_of(predictions.with_name("embeddings"))  # in mapped files
     if subject.task.head.kind == "embedding":
-        retrieved = retrieve(subject, lang, found, predictions.with_name("embeddings"), context)
+        retrieved = retrieve(subject, lang, found, vectors, context)
         counts, settings = retrieved.counts, retrieved.told
         scored, predicted = _first_of(retrieved, predictions if subject.labels else None, lang, found)
         done = retrieved.queries
     elif subject.task.head.kind == "dual":
-        scored, predicted, counts, settings = rank(subject, lang, found, predictions.with_name("embeddings"), context)
+        scored, predicted, counts, settings = rank(subject, lang, found, vectors, context)
         done = len(predicted)
     else:
         scored, predicted, counts = _predict(subject, lang, found, context)

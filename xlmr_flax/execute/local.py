@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from xlmr_flax.data.examples import text_fingerprints
 from xlmr_flax.data.tokenizer import train_tokenizer
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.context import Context, write_json
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.evaluation import run_evaluation
 from xlmr_flax.execute.phase import run_phase
 from xlmr_flax.execute.preflight import preflight
 from xlmr_flax.graph.build import Graph
-from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode
+from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, folder_name, is_done
 from xlmr_flax.sources.miniworld.write import write_world
+from xlmr_flax.storage.holding import held
+from xlmr_flax.storage.places import create, filled, json_text
 from xlmr_flax.tasks.text import text_rows
 from xlmr_flax.train.loop import Stop
 
@@ -54,24 +56,35 @@ def wanted(graph: Graph, *, only: str | None, key: str | None) -> list[Node]:
 
 
 def run_node(node: Node, context: Context, stop: Stop) -> None:
-    """Computes one node whose parents are done."""
+    """Computes one node whose parents are done; waits where another run does."""
+    if is_done(node, context.folders.runs):
+        _compute(node, context, stop)  # what it was made from may have changed
+        return
+    holder, name = context.folders.holder_of(node), folder_name(node)
+    with held(holder, name, say=context.say, is_asked=lambda: stop.asked):
+        _compute(node, context, stop)
+
+
+def _compute(node: Node, context: Context, stop: Stop) -> None:
     folder = context.folders.of(node)
     match node:
         case WorldNode():
             if not (folder / "DONE").is_file():
                 context.say(f"world: {', '.join(('en', *node.settings.languages))} → {folder}")
-                write_world(node.settings, folder)
-                write_json(folder / "DONE", {"key": node.key})
+                with filled(folder) as new:
+                    write_world(node.settings, new)
+                create(folder / "DONE", json_text({"key": node.key}))
         case TokenizerNode():
             if not (folder / "DONE").is_file():
                 data = context.folders.of(node.world) if node.world else context.folders.data
                 found = text_rows(node.text, data)
                 context.say(f"tokenizer: {node.vocab_size} words from {len(found):,} texts → {folder}")
                 try:
-                    train_tokenizer((row.text for row in found), node.vocab_size, folder)
+                    with filled(folder) as new:
+                        train_tokenizer((row.text for row in found), node.vocab_size, new)
                 except InputError as error:
                     raise InputError(f"tokenizer.vocab_size={node.vocab_size}: {error}") from None
-                write_json(folder / "DONE", {"key": node.key, "sources": text_fingerprints(node.text, data)})
+                create(folder / "DONE", json_text({"key": node.key, "sources": text_fingerprints(node.text, data)}))
         case PhaseNode():
             run_phase(node, context, stop)
         case EvalNode():

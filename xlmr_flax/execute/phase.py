@@ -23,12 +23,13 @@ from xlmr_flax.data.randomness import stream
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import predict
-from xlmr_flax.execute.context import Context, Folders, write_json
+from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.trained import check_length, head_spec, parameter_count, shape_of, tokenizer_in
 from xlmr_flax.graph.nodes import PhaseNode, folder_name
 from xlmr_flax.model import hub, weights
 from xlmr_flax.model.build import Model
 from xlmr_flax.sources.rows import Row
+from xlmr_flax.storage.places import create, json_text, write_json
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import excluded_text, other_release, rows
 from xlmr_flax.tasks.labels import with_labels
@@ -337,7 +338,7 @@ def _finish(
         "evaluations": best.evaluations,
         "counts": material.examples.encoded.counts,
     }
-    write_json(folder / "DONE", done)
+    create(folder / "DONE", json_text(done))
 
 
 def selection_text(node: PhaseNode) -> str:
@@ -370,6 +371,9 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State)
         "head": {"kind": head.kind, "labels": list(head.labels), "options": head.options},
         "tokenizer": {
             "folder": str(tokenizer.relative_to(context.folders.runs) if inside else tokenizer.resolve()),
+            # for another machine, where a hub's or a bucket's files lie elsewhere
+            "name": None if inside else node.tokenizer or node.root.model.weights,
+            "revision": None if inside or node.tokenizer else node.root.model.revision,
             "fingerprint": material.tokenizer.fingerprint,
         },
         "sources": material.sources,

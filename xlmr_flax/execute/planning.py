@@ -18,6 +18,7 @@ from xlmr_flax.plan.compiler import Compiler, compiler
 from xlmr_flax.plan.figures import Program, phase_figures, program
 from xlmr_flax.plan.search import REMATS, Layout, Outcome, layouts, search
 from xlmr_flax.plan.table import print_outcomes, print_phases, print_programs
+from xlmr_flax.storage.copies import local_of
 
 Say = Callable[[str], None]
 
@@ -76,7 +77,7 @@ def run_plan(
     say: Say,
 ) -> Plan:
     """Compiles all programs of the experiment's phases, or of one, for a slice."""
-    nodes, tpu = phases(graph, phase), compiler(slice_of(topology, slices), folders.cache)
+    nodes, tpu = phases(graph, phase), compiler(slice_of(topology, slices), local_of(folders.cache))
     if not searching:
         tpu.mesh(graph.experiment.mesh)  # refuses what does not fit the slice
     planner = _Planner(graph, folders, tpu, tpu.hbm_limit(), say)

@@ -17,6 +17,7 @@ from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.trained import Subject, check_length
 from xlmr_flax.sources.rows import Document, Query
+from xlmr_flax.storage.copies import files_in, name_in
 from xlmr_flax.tasks.files import hidden, rows
 from xlmr_flax.tasks.task import Task, gold, scores
 
@@ -85,7 +86,7 @@ def candidate_langs(task: Task, data: Path) -> tuple[str, ...]:
     found: set[str] = set()
     for pattern in patterns:
         name = re.compile(re.escape(pattern).replace(re.escape("{lang}"), "([A-Za-z0-9]+)"))
-        paths = (path.relative_to(data).as_posix() for path in data.glob(pattern.replace("{lang}", "*")))
+        paths = (name_in(data, path) for path in files_in(data, pattern.replace("{lang}", "*")))
         found |= {match[1] for match in map(name.fullmatch, paths) if match}
     if not found:
         raise InputError(f"{task.name}: no files of candidates: looked for {' and '.join(patterns)}. {task.source}")

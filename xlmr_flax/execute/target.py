@@ -25,6 +25,8 @@ from xlmr_flax.model import export, hub, weights
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.report.results import figures, release_flags, summary
 from xlmr_flax.report.xtreme import xtreme
+from xlmr_flax.storage.copies import copy_of
+from xlmr_flax.storage.places import absolute, filled, is_remote, place
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.labels import labelled_as
@@ -83,7 +85,7 @@ def _request(target: str, declared: Task, langs: Sequence[str] | None, version: 
 
     The other settings are those of the run's evaluation of the task, where the target is a run that has one.
     """
-    folder = Path(target)
+    folder = place(target)
     own = next(iter(_evaluations(folder, declared)), None)
     known = {} if version is None else xtreme(version)
     if langs is None:
@@ -151,24 +153,26 @@ def predict_lines(target: str, name: str, file: Path | None, folders: Folders, c
 
 def export_target(target: str, folder: Path, phase: str | None, folders: Folders, console: Console) -> Path:
     """Writes a phase's model as transformers keeps it."""
-    context, source = _context(folders, console), _phase_folder(Path(target).resolve(), phase, None)
+    context, source = _context(folders, console), _phase_folder(absolute(place(target)), phase, None)
     trained = load_trained(source, folders, context.mesh)
-    labels = trained.labels
-    export.export(
-        folder,
-        trained.model.arch,
-        trained.params,
-        trained.model.spec,
-        labels=labels,
-        tokenizer=trained.tokenizer_folder,
-        fetch=lambda array: np.asarray(jax.device_get(array)),
-    )
+    if is_remote(folder) and folder.exists():
+        raise InputError(f"{folder}: there is something already; export into a new folder")
+    with filled(folder) as new:
+        export.export(
+            new,
+            trained.model.arch,
+            trained.params,
+            trained.model.spec,
+            labels=trained.labels,
+            tokenizer=copy_of(trained.tokenizer_folder),
+            fetch=lambda array: np.asarray(jax.device_get(array)),
+        )
     return folder
 
 
 def open_target(target: str, declared: Task, context: Context) -> tuple[Trained, str]:
     """The model to use for a task, and what to call it. Raises InputError when its head does not fit."""
-    folder = Path(target).resolve()  # Orbax wants absolute paths
+    folder = absolute(place(target))
     if (folder / "nodes.json").is_file() or ((folder / "config.json").is_file() and not _is_hugging_face(folder)):
         source = _phase_folder(folder, None, declared)
         trained, label = load_trained(source, context.folders, context.mesh), source.name

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from xlmr_flax.graph.nodes import PhaseNode
 from xlmr_flax.model import hub
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.storage.copies import copy_of
 from xlmr_flax.tasks.task import Head, Task
 from xlmr_flax.train.checkpoint import load_selected
 from xlmr_flax.train.step import abstract_params, make_model
@@ -85,7 +87,7 @@ def check_length(arch: Architecture, length: int, *, field: str) -> None:
 @functools.lru_cache(maxsize=4)
 def tokenizer_in(folder: Path) -> Tokenizer:
     """The tokenizer of a folder, read once."""
-    return load_tokenizer(folder)
+    return load_tokenizer(copy_of(folder))
 
 
 def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
@@ -95,7 +97,7 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
     head = Head(config["head"]["kind"], tuple(config["head"]["labels"]), config["head"]["options"])
-    tokenizer_folder = folders.runs / config["tokenizer"]["folder"]  # an absolute one stays as it is
+    tokenizer_folder = _tokenizer_folder(config["tokenizer"], folders)
     tokenizer = tokenizer_in(tokenizer_folder)
     if tokenizer.fingerprint != config["tokenizer"]["fingerprint"]:
         raise InputError(
@@ -105,6 +107,14 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
     model = make_model(arch, head_spec(head, phase), compute=config["compute"], mesh=mesh)
     params = load_selected(folder / "checkpoints", abstract_params(model, mesh))
     return Trained(model, params, tokenizer, config["task"], phase.length, tokenizer_folder, head.labels)
+
+
+def _tokenizer_folder(recorded: Mapping[str, Any], folders: Folders) -> Path:
+    """Where a phase's tokenizer is: below the runs, or a folder, or what its name means on this machine."""
+    folder = folders.runs / recorded["folder"]  # an absolute one stays as it is
+    if not folder.is_dir() and recorded.get("name"):
+        return hub.resolve(recorded["name"], revision=recorded["revision"] or "main")
+    return folder
 
 
 def parameter_count(params: Any) -> int:

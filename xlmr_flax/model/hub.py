@@ -1,4 +1,4 @@
-"""Where weights are, a local folder or Hugging Face's hub, and what their config.json says."""
+"""Where weights are, a folder here or in a bucket or Hugging Face's hub, and what their config.json says."""
 
 import json
 import re
@@ -13,6 +13,8 @@ from huggingface_hub import errors
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.config.load import is_folder
 from xlmr_flax.errors import InputError, listed
+from xlmr_flax.storage.copies import copy_of
+from xlmr_flax.storage.places import is_remote, place
 
 SMALL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "*.bpe.model")
 SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json")
@@ -85,10 +87,12 @@ IGNORED = frozenset(
 
 
 def resolve(weights: str, *, revision: str = "main", cache: Path | None = None) -> Path:
-    """The local folder of `weights`: a folder as it is, a hub id by downloading what is needed of it.
+    """The local folder of `weights`: a folder as it is, of a bucket's and of a hub id by downloading what is needed.
 
     The folder of a hub id is named by the commit, which is what `revision` means for ever.
     """
+    if is_remote(weights):
+        return _copied(place(weights))
     if weights and is_folder(Path(weights)):
         return Path(weights)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", weights):
@@ -99,6 +103,15 @@ def resolve(weights: str, *, revision: str = "main", cache: Path | None = None) 
     if not any(folder.glob("*.safetensors")):
         folder = _snapshot(weights, revision, cache, SMALL_FILES + BIN)
     return folder
+
+
+def _copied(folder: Path) -> Path:
+    here = copy_of(folder, SMALL_FILES + SAFETENSORS)
+    if not any(here.glob("*.safetensors")):
+        here = copy_of(folder, SMALL_FILES + BIN)
+    if not here.is_dir():
+        raise InputError(f"weights={str(folder)!r}: there is nothing of a model's files; is this its folder?")
+    return here
 
 
 def architecture(folder: Path) -> Architecture:

@@ -1,6 +1,7 @@
 """From scored evaluations to the rows of results.json and what they come to."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from xlmr_flax.graph.build import Graph, Scored
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
+from xlmr_flax.storage.places import write, write_json
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.splits import parse
 
@@ -150,17 +152,17 @@ def _summed(group: Sequence[Row], first: Row | None) -> Row:
 
 def write_results(results: dict[str, Any], graph: Graph, folder: Path) -> None:
     """config.json, nodes.json, results.json and results.csv of an experiment's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(graph.experiment.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write(folder / "config.json", graph.experiment.model_dump_json(indent=1) + "\n")
     nodes = [
         {"kind": node.kind, "name": node.name, "key": node.key, "folder": folder_name(node)} for node in graph.nodes
     ]
-    (folder / "nodes.json").write_text(json.dumps(nodes, indent=1) + "\n", encoding="utf-8")
-    (folder / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows({**row, "flags": "; ".join(row["flags"])} for row in results["rows"])
+    write_json(folder / "nodes.json", nodes)
+    write_json(folder / "results.json", results)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    writer.writerows({**row, "flags": "; ".join(row["flags"])} for row in results["rows"])
+    write(folder / "results.csv", file.getvalue())
 
 
 def experiment_folder(graph: Graph, runs: Path) -> Path:

@@ -1,14 +1,14 @@
 """Fetches tasks' Parquet files from the Hugging Face Hub, its cache or a folder like it into the data folder."""
 
 import fnmatch
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from xlmr_flax.errors import InputError
+from xlmr_flax.storage.copies import files_in, name_in
+from xlmr_flax.storage.places import copy
 from xlmr_flax.tasks.inventory import Records, needed
 from xlmr_flax.tasks.splits import parse
 from xlmr_flax.tasks.task import Files, Task, holds, placed
@@ -124,7 +124,7 @@ def _each(files: Files, split: str, lang: str) -> Iterator[Wanted]:
 
 def _there(wanted: Wanted, records: Records, say: Say) -> bool:
     """Whether the files are in the data folder already. Raises InputError where one has changed."""
-    found = sorted(records.data.glob(wanted.pattern))
+    found = files_in(records.data, wanted.pattern)
     for path in found:
         records.digest(path)
     if found:
@@ -137,18 +137,14 @@ def _place(wanted: Wanted, repository: Repository, records: Records, say: Say) -
     names = choose(repository, wanted.subset, wanted.split)
     for number, name in enumerate(names):
         new = records.data / wanted.pattern.replace("*", f"{number:05}-of-{len(names):05}")
-        new.parent.mkdir(parents=True, exist_ok=True)
-        part = new.with_name(f".{new.name}.{os.getpid()}")
         try:
-            shutil.copyfile(repository.path_of(name), part)
-            part.replace(new)
+            copy(repository.path_of(name), new)
         except OSError as error:
             raise InputError(f"{new}: cannot be written ({error}); make room, or name another --data") from error
-        finally:
-            part.unlink(missing_ok=True)
         origin = f"{repository.name}@{repository.commit}: {name}"
-        records.note(new, origin)
-        say(f"{new.relative_to(records.data)}: {new.stat().st_size:,} bytes, {origin}")
+        (here,) = files_in(records.data, new.relative_to(records.data).as_posix())
+        records.note(here, origin)
+        say(f"{name_in(records.data, here)}: {here.stat().st_size:,} bytes, {origin}")
 
 
 def choose(repository: Repository, subset: str, split: str) -> list[str]:

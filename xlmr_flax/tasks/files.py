@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Choices, Classified, Excluded, Mined, Query, Question, Row, Tagged
+from xlmr_flax.storage.copies import files_in
 from xlmr_flax.tasks.splits import cut, parse
 from xlmr_flax.tasks.task import Files, Head, Task, declared, holds, placed, spec_of
 
@@ -202,7 +203,7 @@ def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[t
         if not holds(task, files, split, lang):
             continue
         patterns = placed(files.splits[split], lang)
-        matches = [sorted(filter(Path.is_file, data.glob(pattern)), key=_by_name) for pattern in patterns]
+        matches = [sorted(files_in(data, pattern), key=_by_name) for pattern in patterns]
         if not any(matches):
             tried += patterns if files.release is None else ()
             releases += [] if files.release is None else [source_name(files, split)]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 from xlmr_flax import __version__
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Choices, Classified, Matched, Mined, Query, Question, Row, Tagged
+from xlmr_flax.storage.copies import files_in, name_in
+from xlmr_flax.storage.places import write
 from xlmr_flax.tasks.files import Found, found, paths, source_name
 from xlmr_flax.tasks.splits import parse
 from xlmr_flax.tasks.task import Files, Release, Task, holds, placed
@@ -88,18 +89,14 @@ class Records:
 
     def write(self) -> bool:
         """Keeps what is known; False where the data folder cannot be written to."""
-        new = self.path.with_name(f"{RECORDS}.{os.getpid()}")
         try:
-            new.write_text(
-                json.dumps(self.known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
-            )
-            new.replace(self.path)
+            write(self.path, json.dumps(self.known, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
         except OSError:
             return False
         return True
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self.data).as_posix()
+        return name_in(self.data, path)
 
 
 def inventories(tasks: Sequence[Task], records: Records, langs: Sequence[str] | None = None) -> list[Inventory]:
@@ -176,7 +173,7 @@ def _is_declared(task: Task, split: str, lang: str) -> bool:
 def _some_there(task: Task, split: str, lang: str, data: Path) -> bool:
     """Whether some file of the split is there, though not all that go together."""
     every = (placed(files.splits[split], lang) for files in task.files if holds(task, files, split, lang))
-    return any(any(data.glob(pattern)) for patterns in every for pattern in patterns)
+    return any(files_in(data, pattern) for patterns in every for pattern in patterns)
 
 
 def _first(task: Task, split: str, lang: str) -> Files:
@@ -186,7 +183,7 @@ def _first(task: Task, split: str, lang: str) -> Files:
 
 def _part(task: Task, split: str, lang: str, files: Files, there: Sequence[Path], records: Records) -> Part:
     """What is in the files: as it was recorded, if neither they nor this program have changed since."""
-    digests = {path.relative_to(records.data).as_posix(): records.digest(path) for path in there}
+    digests = {name_in(records.data, path): records.digest(path) for path in there}
     key, made_of = f"{task.name} {split} {lang}", {"files": digests, "version": __version__}
     old = records.known["parts"].get(key, {})
     if made_of.items() <= old.items():

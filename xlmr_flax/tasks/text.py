@@ -9,6 +9,7 @@ from xlmr_flax.config.schema import TextFiles
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Text
 from xlmr_flax.sources.text import read_text
+from xlmr_flax.storage.copies import files_in
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import Found, found, paths
 from xlmr_flax.tasks.task import texts
@@ -27,7 +28,7 @@ def text_parts(text: TextFiles, data: Path) -> list[Part]:
     """All files that hold the text. Raises InputError for a pattern or a task of which nothing is there."""
     parts = []
     for pattern in text.files:
-        matches = sorted(data.glob(pattern))
+        matches = files_in(data, pattern)
         if not matches:
             raise InputError(f"text.files: nothing matches {pattern!r} in {data}")
         parts += [Part((path,)) for path in matches]

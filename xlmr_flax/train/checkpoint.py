@@ -7,7 +7,6 @@ checkpoints/selected/          encoder, head; all that stays when the phase is d
 import functools
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from orbax.checkpoint import v1 as ocp
 
 from xlmr_flax.errors import InputError, TrainingError
 from xlmr_flax.model.dropout import mix
+from xlmr_flax.storage.places import remove
 from xlmr_flax.train.sharding import dotted
 
 Tree = Any
@@ -143,7 +143,7 @@ def _saving() -> ocp.Context:
 
 def remove_training(folder: Path) -> None:
     """Removes the checkpoints of a phase that is done: optimizer state is as large as the weights, twice."""
-    shutil.rmtree(folder / "training", ignore_errors=True)
+    remove(folder / "training")
 
 
 def load_selected(folder: Path, like: Parts) -> Parts:

@@ -15,12 +15,17 @@ from tensorboardX import SummaryWriter
 
 from xlmr_flax.data.batch import Tally
 from xlmr_flax.errors import TrainingError
+from xlmr_flax.storage.copies import local_of
+from xlmr_flax.storage.places import is_remote, look, remove, upload, write
+
+LOG = "train.jsonl"
 
 
 class Log:
     """Keeps the metrics of the steps on the device until later steps are under way, then writes them as one row.
 
-    A row is the mean over the steps since the row before it: sums and counts are added first and divided once.
+    A row is the mean over the steps since the row before it: sums and counts are added first and divided once. In a
+    bucket, which cannot append, the files are those that were last published.
     """
 
     def __init__(
@@ -34,10 +39,15 @@ class Log:
         console: Console,
         carried: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path, self.every_steps, self.steps, self.name = folder / "train.jsonl", every_steps, steps, name
+        self.published, self.folder = folder, local_of(folder)
+        if is_remote(folder):
+            remove(self.folder)
+            restored = look(folder / LOG)
+            write(self.folder / LOG, restored.content if restored else b"")
+        self.path, self.every_steps, self.steps, self.name = self.folder / LOG, every_steps, steps, name
         cut(self.path, start)
         self.file = self.path.open("a", encoding="utf-8")
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=start + 1)
         columns = (
             TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[says]}"), TimeRemainingColumn(),
@@ -58,6 +68,7 @@ class Log:
         self.progress.stop()
         self.file.close()
         self.board.close()
+        self.publish()
 
     def step(self, step: int, tally: Any, *, examples: int, tokens: int) -> None:
         """Takes the result of one step, which may still be computing."""
@@ -77,6 +88,12 @@ class Log:
         if self.held:
             self._close_row(step)
             self._write_waiting()
+
+    def publish(self) -> None:
+        """Copies the rows and TensorBoard's events to a bucket: before each checkpoint, which goes on from them."""
+        if is_remote(self.published):
+            self.board.flush()
+            upload(self.folder, self.published)
 
     def carry(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that the row that is under way comes out as if there had been no interruption.

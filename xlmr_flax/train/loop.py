@@ -125,7 +125,9 @@ def train(
             return state, now
         if now > start and (stop.asked or evaluated or due(now, plan.save_every_steps, plan.steps)):
             log.flush()
-            save(now, state, {**best.progress(), "log": log.carry()})
+            carried = log.carry()
+            log.publish()
+            save(now, state, {**best.progress(), "log": carried})
         if stop.asked:
             raise Interrupted(f"stopped at step {now} of {plan.steps}, all saved; run the same command to continue")
         host = next(reader)
