@@ -43,11 +43,11 @@ def path(name: str) -> Path:
 
 def check(folder: Path) -> None:
     """Raises InputError where a bucket cannot be listed: no credentials, no such bucket, not allowed."""
-    with _told(folder):
-        try:
+    try:
+        with _told(folder):
             next(iter(_bucket(folder).list_blobs(prefix=_name(folder), max_results=1)), None)
-        except FileNotFoundError:
-            raise InputError(f"{folder}: there is no such bucket") from None
+    except FileNotFoundError:
+        raise InputError(f"{folder}: there is no such bucket") from None
 
 
 def objects(folder: Path, prefix: str = "") -> list[Object]:
@@ -64,10 +64,12 @@ def objects(folder: Path, prefix: str = "") -> list[Object]:
 
 def read(path: Path) -> tuple[bytes, int]:
     """A file's content and its generation. Raises FileNotFoundError."""
-    blob = _blob(path)
     with _told(path):
-        content = blob.download_as_bytes()
-        return content, int(blob.generation)
+        found = _bucket(path).get_blob(_name(path))
+        if found is None:
+            raise FileNotFoundError(f"{path}: no such file")
+        generation = int(found.generation)
+        return _bucket(path).blob(_name(path), generation=generation).download_as_bytes(), generation
 
 
 def write(path: Path, content: bytes, over: int | None = None) -> int | None:
@@ -81,8 +83,10 @@ def write(path: Path, content: bytes, over: int | None = None) -> int | None:
             blob.upload_from_string(content, content_type="application/octet-stream", if_generation_match=over)
     except FileExistsError:
         # The library tries again when an answer is lost, and may then find what it wrote itself.
-        found, generation = read(path)
-        return generation if found == content else None
+        with contextlib.suppress(FileNotFoundError):
+            found, generation = read(path)
+            return generation if found == content else None
+        return None
     return int(blob.generation)
 
 
