@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 EVERY_DAY := not parity and not aot and not large and not ray and not browser and not gcs and not long and not bench
 
-.PHONY: .venv demo test parity aot large long bench lint
+.PHONY: .venv demo test parity aot gcs large long bench lint
 
 .venv: $(BIN)/xlmr-flax
 
@@ -24,6 +24,11 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/aot.txt
 	touch $@
 
+# and with the clients of Google Cloud Storage and an emulator of it
+.venv/gcs: $(BIN)/xlmr-flax lock/gcs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/gcs.txt
+	touch $@
+
 # and with what speeds are compared with
 .venv/bench: .venv/parity lock/bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/bench.txt
@@ -40,6 +45,9 @@ parity: .venv/parity
 
 aot: .venv/aot
 	$(PYTEST) -m aot -s
+
+gcs: .venv/gcs
+	$(PYTEST) -m gcs
 
 large: $(BIN)/xlmr-flax
 	$(PYTEST) -m large -s

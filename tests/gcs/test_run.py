@@ -76,7 +76,7 @@ def start(clients, tmp_path):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=3000)
     assert process.returncode == 0, err
     return out, err
 

@@ -3,6 +3,8 @@
 import fnmatch
 from collections.abc import Iterable
 
+import jax
+
 from xlmr_flax.data.examples import text_fingerprints
 from xlmr_flax.data.tokenizer import train_tokenizer
 from xlmr_flax.errors import InputError
@@ -57,8 +59,9 @@ def wanted(graph: Graph, *, only: str | None, key: str | None) -> list[Node]:
 
 def run_node(node: Node, context: Context, stop: Stop) -> None:
     """Computes one node whose parents are done; waits where another run does."""
-    if is_done(node, context.folders.runs):
-        _compute(node, context, stop)  # what it was made from may have changed
+    if jax.process_index() or is_done(node, context.folders.runs):
+        # One process of a run holds for all; and of what is done, what it was made from may have changed.
+        _compute(node, context, stop)
         return
     holder, name = context.folders.holder_of(node), folder_name(node)
     with held(holder, name, say=context.say, is_asked=lambda: stop.asked):
