@@ -60,7 +60,11 @@ def test_a_holder_is_named_while_it_holds_and_nothing_is_left(path):
     with held(path, "phases/a", say=print, is_asked=never):
         told = holding.who(look(path))
         assert re.fullmatch(rf"host \S+, process {os.getpid()}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC", told)
-    assert list(path.parent.iterdir()) == []
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    with held(path, "phases/a", say=print, is_asked=never):
+        pass
+    assert list(path.parent.iterdir()) == []  # a folder of others stays
 
 
 def test_an_error_lets_go_as_well(path):

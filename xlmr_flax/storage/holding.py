@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from xlmr_flax.errors import InputError, Interrupted
-from xlmr_flax.storage.places import Seen, create, exchange, json_text, look
+from xlmr_flax.storage.places import Seen, create, exchange, is_remote, json_text, look
 
 BEAT_SECS = 15
 GONE_SECS = 120  # eight beats: a bucket or a network file system may be out of reach for a while
@@ -34,6 +34,7 @@ def held(path: Path, name: str, *, say: Callable[[str], None], is_asked: Callabl
     Raises Interrupted when `is_asked` while waiting. A process that is no longer the holder (it was suspended for so
     long that another took over) ends at once, with exit code 75: what it writes would be written over by the other.
     """
+    made = [] if is_remote(path) else [folder for folder in path.parents if not folder.exists()]
     mine = _taken(path, name, say, is_asked)
     done = threading.Event()
     beats = _Beats(path, name, mine, done)
@@ -45,6 +46,9 @@ def held(path: Path, name: str, *, say: Callable[[str], None], is_asked: Callabl
         beats.join()
         with contextlib.suppress(OSError):  # out of reach: others find out by themselves
             exchange(path, beats.mine, None)
+        for folder in made:
+            with contextlib.suppress(OSError):  # what came of it lies there, or another run's file
+                folder.rmdir()
 
 
 def who(seen: Seen) -> str:

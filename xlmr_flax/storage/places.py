@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from xlmr_flax.storage import bucket
 
+TRIES = 10
 # What file systems without hard links answer (FAT, many network and user-space ones).
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -163,10 +164,16 @@ def filled(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _partial(path: Path, content: bytes) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial_name(path)
     try:
-        partial.write_bytes(content)
+        for left in reversed(range(TRIES)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                partial.write_bytes(content)
+                break
+            except FileNotFoundError:  # another run removes the folders that it made and left empty
+                if not left:
+                    raise
         yield partial
     finally:
         partial.unlink(missing_ok=True)
