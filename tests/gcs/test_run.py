@@ -94,8 +94,7 @@ def rows(text):
 def test_a_kill_in_a_bucket_is_continued_elsewhere_with_the_same_bits(folder, start, tmp_path):
     here = {"runs": tmp_path / "runs", "cache": tmp_path / "cache"}
     there = {"runs": folder / "runs", "cache": folder / "cache"}
-    straight = ended(start("run", "config.toml", machine="a", **here))[0].splitlines()[-1]
-
+    undisturbed = start("run", "config.toml", machine="a", **here)
     first = start("run", "config.toml", machine="a", **there)
     while first.poll() is None and not any(
         path.name == "8"
@@ -112,6 +111,7 @@ def test_a_kill_in_a_bucket_is_continued_elsewhere_with_the_same_bits(folder, st
     assert "that process is no more: going on from what it saved" in err
     assert "pretrain: continues at step" in err
 
+    straight = ended(undisturbed)[0].splitlines()[-1]
     run = out.splitlines()[-1]
     assert run == f"{folder}/runs/{straight.rpartition('/')[2]}"
     results = json.loads(look(folder / "runs" / run.rpartition("/")[2] / "results.json").content)
@@ -124,11 +124,11 @@ def test_a_kill_in_a_bucket_is_continued_elsewhere_with_the_same_bits(folder, st
         assert list((phase_folder(folder / "runs", name) / "tensorboard").iterdir())
         assert not (phase_folder(folder / "runs", name) / "checkpoints" / "training").exists()
 
-    again, err = ended(start("run", "config.toml", machine="c", **there))  # a third machine reads it
-    assert again == out
-    assert "continues" not in err
-    world = next((folder / "runs" / "worlds").iterdir())
-    scored, _ = ended(start("eval", run, "--tasks", "tatoeba", "--data", str(world), machine="c", **there))
-    assert "tatoeba" in scored
-    assert ended(start("export", run, f"{folder}/exported", machine="c", **there))[0].strip() == f"{folder}/exported"
+    world = next((folder / "runs" / "worlds").iterdir())  # a third machine reads it
+    again = start("run", "config.toml", machine="c", **there)
+    scored = start("eval", run, "--tasks", "tatoeba", "--data", str(world), machine="c", **there)
+    exported = start("export", run, f"{folder}/exported", machine="c", **there)
+    assert ended(again)[0] == out
+    assert "tatoeba" in ended(scored)[0]
+    assert ended(exported)[0].strip() == f"{folder}/exported"
     assert (folder / "exported" / "model.safetensors").is_file()
