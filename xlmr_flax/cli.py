@@ -30,10 +30,24 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Find, fetch, check and make the data files to train and score on.")
 app.add_typer(data_app, name="data")
 
+
+def _named(name: str | Path) -> Path:
+    """A folder of the command line; said here, since typer would put words of its own for a ValueError."""
+    try:
+        return place(name)
+    except InputError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        raise typer.Exit(error.exit_code) from error
+
+
 Runs = Annotated[
     Path,
     typer.Option(
-        "--runs", envvar="XLMR_FLAX_RUNS", parser=place, metavar="FOLDER", help="Folder or gs:// that runs are kept in."
+        "--runs",
+        envvar="XLMR_FLAX_RUNS",
+        parser=_named,
+        metavar="FOLDER",
+        help="Folder or gs:// that runs are kept in.",
     ),
 ]
 Data = Annotated[
@@ -41,7 +55,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         envvar="XLMR_FLAX_DATA",
-        parser=place,
+        parser=_named,
         metavar="FOLDER",
         help="Folder or gs:// with the tasks' files; xlmr-flax tasks says which.",
     ),
@@ -51,7 +65,7 @@ Cache = Annotated[
     typer.Option(
         "--cache",
         envvar="XLMR_FLAX_CACHE",
-        parser=place,
+        parser=_named,
         metavar="FOLDER",
         help="Folder or gs:// where encoded examples are kept between runs.",
     ),
@@ -240,7 +254,7 @@ def evaluate(
     submission: Annotated[
         Path | None,
         typer.Option(
-            parser=place,
+            parser=_named,
             metavar="FOLDER",
             help="Folder for the predictions, as XTREME's scorer reads them; files without labels are predicted too.",
             show_default=False,
@@ -329,7 +343,7 @@ def predict(
 @app.command()
 def export(
     target: Target,
-    folder: Annotated[Path, typer.Argument(parser=place, metavar="FOLDER", help="A new folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(parser=_named, metavar="FOLDER", help="A new folder.", show_default=False)],
     phase: Annotated[
         str | None, typer.Option(help="Which phase of a run, by its name; the last one by default.")
     ] = None,

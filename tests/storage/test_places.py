@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from xlmr_flax import cli
 from xlmr_flax.errors import InputError
 from xlmr_flax.storage import bucket
 from xlmr_flax.storage.places import copy, create, exchange, filled, is_remote, look, place, remove, upload, write
@@ -106,3 +107,14 @@ def test_without_the_libraries_a_bucket_is_refused_in_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(InputError, match=r"^gs://b/runs: gs:// needs: pip install 'xlmr-flax\[gcs\]'"):
         bucket.path("gs://b/runs")
+
+
+def test_a_bucket_without_its_libraries_ends_a_command_with_one_sentence(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.setattr(sys, "argv", ["xlmr-flax", "run", "configs/demo.toml", "--dry", "--runs", "gs://b/runs"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    told = capsys.readouterr()
+    assert (end.value.code, told.out) == (2, "")
+    assert told.err.startswith("gs://b/runs: gs:// needs: pip install 'xlmr-flax[gcs]'")
+    assert told.err.count("\n") == 1
