@@ -58,7 +58,10 @@ class Model:
 
     def loss(self, params: Tree, batch: Batch, noise: jax.Array | None) -> Tally:
         """The sum of the loss and what to divide it by."""
-        return self.head_loss(self.apply(params, batch.tokens, batch.target, noise), batch.target)
+        given = self.apply(params, batch.tokens, batch.target, noise)
+        if isinstance(given, Guesses):
+            given = given._replace(x_BGD=self.encoder.place.beside_words(given.x_BGD))
+        return self.head_loss(given, batch.target)
 
     def head_loss(self, logits: Logits, target: Target) -> Tally:
         """The loss of logits that `apply` gave."""

@@ -56,6 +56,7 @@ class Place(NamedTuple):
 
     weights: Callable[[Tree], Tree] = lambda tree: tree
     words: Take = take_rows
+    beside_words: Callable[[jax.Array], jax.Array] = lambda x_BGD: x_BGD  # what the table of words decodes
     activations: Callable[[jax.Array], jax.Array] = lambda x_BLD: x_BLD
     by_rows: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda run: run  # of (layers, rows, word)
     layer: Callable[[Tree], Tree] = lambda layer: layer
