@@ -17,6 +17,7 @@ HELD = 8  # batches that are made before anything is measured, and used again an
 
 def batches(*, packed):
     """Random words in units as long as those of XNLI's English: log-normal, mean 42, 95th percentile 80."""
+    from xlmr_flax.data.batch import Batch
     from xlmr_flax.data.batches import Examples, TrainingBatches
     from xlmr_flax.data.encoded import joined
 
@@ -34,7 +35,11 @@ def batches(*, packed):
         seed=0,
         packed_over=1 if packed else None,
     )
-    return [made(step) for step in range(HELD)]
+    if packed:
+        return [made(step) for step in range(HELD)]
+    # Every row of the full length, as PyTorch's; by itself ours would take the shortest that the batch fits in.
+    whole = [examples.batch(made.items(step), length=LENGTH) for step in range(HELD)]
+    return [Batch(*(type(part)(*(array[None] for array in part)) for part in batch)) for batch in whole]
 
 
 def ours():

@@ -1,11 +1,11 @@
-"""LayerNorm and softmax: their written gradients are those of the plain formulas."""
+"""LayerNorm, softmax and GELU: their written gradients are those of the plain formulas."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xlmr_flax.model.elementwise import layer_norm, softmax
+from xlmr_flax.model.elementwise import gelu, layer_norm, softmax
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 X_BLD = 3 + 2 * jax.random.normal(KEYS[0], (2, 5, 16))
@@ -41,6 +41,13 @@ def test_softmax_and_its_gradient_where_some_logits_are_masked():
     close(found, pulled(jax.nn.softmax, scores, back=back), rtol=1e-5, atol=1e-6)
 
 
+def test_gelu_and_its_gradient_near_and_far_from_zero():
+    x = jnp.concatenate([jnp.linspace(-6, 6, 241), jnp.array([-100.0, 100.0])])
+    back = jax.random.normal(KEYS[2], x.shape)
+    found = pulled(gelu, x, back=back)
+    close(found, pulled(lambda x: jax.nn.gelu(x, approximate=False), x, back=back), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_types_go_in_and_come_back_as_they_are_computed_with(dtype):
     x_BLD = X_BLD.astype(dtype)
@@ -50,6 +57,7 @@ def test_types_go_in_and_come_back_as_they_are_computed_with(dtype):
     assert (y_BLD.dtype, dx_BLD.dtype, dscale_D.dtype, dbias_D.dtype) == (dtype, dtype, jnp.float32, jnp.float32)
     probs, (dscores,) = pulled(lambda s: softmax(s, dtype), X_BLD, back=jnp.ones_like(x_BLD))
     assert (probs.dtype, dscores.dtype) == (dtype, jnp.float32)
+    assert [x.dtype for x in jax.tree.leaves(pulled(gelu, x_BLD, back=jnp.ones_like(x_BLD)))] == [dtype, dtype]
 
 
 def test_the_gradient_of_bfloat16_is_near_that_of_float32():

@@ -1,10 +1,11 @@
-"""LayerNorm and softmax with their gradients written out.
+"""LayerNorm, softmax and GELU with their gradients written out.
 
 Left to itself, differentiation keeps float32 copies of what stands between, and the backward pass reads them all again:
 with these a layer of XLM-R Large takes a TPU v5e 7 % less time by its compiler's estimate, and keeps a fifth less.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -59,3 +60,28 @@ def _softmax_backward(dtype: Any, probs: jax.Array, dy: jax.Array) -> tuple[jax.
 
 
 softmax.defvjp(_softmax_forward, _softmax_backward)
+
+
+@jax.custom_vjp
+def gelu(x: jax.Array) -> jax.Array:
+    """x · Φ(x) with the exact Φ, computed in float32; of x's type, and x is all that the gradient keeps."""
+    x_float = x.astype(jnp.float32)
+    return (x_float * _normal_below(x_float)).astype(x.dtype)
+
+
+def _gelu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return gelu(x), x
+
+
+def _gelu_backward(x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
+    x_float = x.astype(jnp.float32)
+    density = jnp.exp(-0.5 * x_float * x_float) * (1 / math.sqrt(2 * math.pi))
+    return ((dy.astype(jnp.float32) * (_normal_below(x_float) + x_float * density)).astype(x.dtype),)
+
+
+def _normal_below(x: jax.Array) -> jax.Array:
+    """Φ, by erf as PyTorch has it: erfc is exact far below 0, where x · Φ(x) is nothing, and takes twice as long."""
+    return 0.5 * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)

@@ -16,7 +16,7 @@ from flax import nnx
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batch import Tokens
 from xlmr_flax.model.dropout import Noise, Site, drop_channels, drop_probabilities
-from xlmr_flax.model.elementwise import layer_norm, softmax
+from xlmr_flax.model.elementwise import gelu, layer_norm, softmax
 
 Tree = dict[str, Any]
 Part = Callable[[jax.Array], jax.Array]
@@ -35,7 +35,7 @@ MOVES = frozenset((
 ))  # fmt: skip
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu": gelu,
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
