@@ -14,7 +14,7 @@ from xlmr_flax.storage.places import absolute, is_remote, place
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from xlmr_flax.execute.context import Context, Folders
+    from xlmr_flax.execute.context import Folders
     from xlmr_flax.graph.build import Graph
 
 app = typer.Typer(
@@ -125,19 +125,20 @@ def run(
     if dry:
         _print_plan(graph, runs)
         return
-    from xlmr_flax.execute.local import run_nodes
-    from xlmr_flax.report.results import collect, experiment_folder, write_results
-    from xlmr_flax.report.table import print_results
+    _attend()
+    import functools
 
-    context = _context(graph, _folders(runs, data, cache))
-    run_nodes(graph, context, only=only, key=phase)
-    results, folder = collect(graph, context.folders.runs), experiment_folder(graph, runs)
-    write_results(results, graph, folder)
-    out = _stdout()
-    print_results(results, out)
-    if graph.experiment.note:
-        out.print(graph.experiment.note, highlight=False)
-    print(folder)  # noqa: T201
+    from xlmr_flax.execute.context import Context
+    from xlmr_flax.execute.devices import hosts
+    from xlmr_flax.execute.local import run_nodes
+    from xlmr_flax.train.processes import by_writer, check_shared
+
+    experiment, folders = graph.experiment, _folders(runs, data, cache)
+    command = {"config": experiment.model_dump(mode="json"), "--only": only, "--phase": phase}
+    with hosts(experiment.mesh, command):
+        check_shared(folders.runs)
+        run_nodes(graph, Context(experiment, folders, _writers_stderr()), only=only, key=phase)
+        by_writer("results", functools.partial(_report, graph, runs))
 
 
 @app.command()
@@ -271,15 +272,19 @@ def evaluate(
     """
     if langs and version:
         raise InputError("--langs and --version both name languages; give one of them")
+    _attend()
+    from xlmr_flax.config.schema import Mesh
+    from xlmr_flax.execute.devices import hosts
     from xlmr_flax.execute.target import evaluate_target
     from xlmr_flax.report.table import print_results, print_unscored
 
     asked, folders = _words(langs) if langs else None, _folders(runs, data, cache)
-    results = evaluate_target(target, _words(tasks), asked, folders, _stderr(), submission, version)
-    out = _stdout()
-    if results["rows"]:
-        print_results(results, out)
-    print_unscored(results["unscored"], out)
+    with hosts(Mesh(), {"TARGET": target, "--tasks": tasks, "--langs": langs, "--version": version}):
+        results = evaluate_target(target, _words(tasks), asked, folders, _writers_stderr(), submission, version)
+        out = _writers_stdout()
+        if results["rows"]:
+            print_results(results, out)
+        print_unscored(results["unscored"], out)
 
 
 @app.command(name="score")
@@ -481,12 +486,28 @@ def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
     return Folders(absolute(runs), absolute(data), absolute(cache))
 
 
-def _context(graph: "Graph", folders: "Folders") -> "Context":
-    from xlmr_flax.execute.context import Context
-    from xlmr_flax.execute.devices import prepare_cpu
+def _attend() -> None:
+    """Where there may be several processes, the work is done in a child of this one, which returns its exit code."""
+    from xlmr_flax.execute.parent import attend, be_attended, is_attended, several_expected
 
-    prepare_cpu(graph.experiment.mesh)
-    return Context(graph.experiment, folders, _stderr())
+    if several_expected():
+        if not is_attended():
+            raise typer.Exit(attend(sys.argv[1:]))
+        be_attended()
+
+
+def _report(graph: "Graph", runs: Path) -> None:
+    """Writes what an experiment found, and prints it."""
+    from xlmr_flax.report.results import collect, experiment_folder, write_results
+    from xlmr_flax.report.table import print_results
+
+    results, folder = collect(graph, absolute(runs)), experiment_folder(graph, runs)
+    write_results(results, graph, folder)
+    out = _stdout()
+    print_results(results, out)
+    if graph.experiment.note:
+        out.print(graph.experiment.note, highlight=False)
+    print(folder)  # noqa: T201
 
 
 def _print_plan(graph: "Graph", runs: Path) -> None:
@@ -515,6 +536,23 @@ def _stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def _writers_stderr() -> "Console":
+    """Silent in all processes of a run but the one that writes."""
+    from xlmr_flax.train.processes import is_writer
+
+    console = _stderr()
+    console.quiet = not is_writer()
+    return console
+
+
+def _writers_stdout() -> "Console":
+    from xlmr_flax.train.processes import is_writer
+
+    console = _stdout()
+    console.quiet = not is_writer()
+    return console
 
 
 if __name__ == "__main__":

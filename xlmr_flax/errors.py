@@ -19,6 +19,10 @@ class Interrupted(RuntimeError):  # noqa: N818, nothing went wrong
     exit_code = 75
 
 
+class PeerLost(Interrupted):
+    """Another process of the run is gone, or did not come: run the same command again on all hosts."""
+
+
 def listed(problems: list[str]) -> InputError:
     """One error out of all problems found together, one line each."""
     return InputError(problems[0] if len(problems) == 1 else "\n".join(f"- {problem}" for problem in problems))

@@ -26,7 +26,7 @@ def test_a_kill_between_two_languages_keeps_the_first_and_the_next_run_scores_th
 
     monkeypatch.setattr(evaluation, "score", score)
     monkeypatch.setattr(evaluation, "_check_unchanged", lambda *_: None)
-    monkeypatch.setattr(evaluation, "_sources", lambda *_: {})
+    monkeypatch.setattr(evaluation, "scored_files", lambda *_: {})
     with pytest.raises(Interrupted, match=f"stopped before .* {node.langs[1]}, all saved"):
         run_evaluation(node, context, stop)
     assert read_scores(folders.of(node))["langs"].keys() == {node.langs[0]}

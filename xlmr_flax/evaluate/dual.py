@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -12,6 +11,7 @@ from xlmr_flax.evaluate.mining import top_k
 from xlmr_flax.metrics.ranking import DEPTH
 from xlmr_flax.model.build import Model
 from xlmr_flax.sources.rows import Matched
+from xlmr_flax.train.processes import fetch
 from xlmr_flax.train.step import make_vector_step, place_batch
 
 Ranking = tuple[str, ...]  # ids of documents, the best first
@@ -60,7 +60,7 @@ def embed(
     step, seen = make_vector_step(model), np.zeros(examples.items, np.int64)
     for shown, batch in evaluation_batches(examples, rows=rows, packing=packing):
         placed = place_batch(batch, mesh, lead=0)
-        vectors_BSD = jax.device_get(step(params, placed.tokens, placed.target.first_BS))
+        vectors_BSD = fetch(step(params, placed.tokens, placed.target.first_BS))
         out_ND[shown.units] = vectors_BSD[shown.row_N, shown.slot_N]
         np.add.at(seen, shown.units, 1)
     assert (seen == 1).all(), f"{(seen != 1).sum()} of {len(seen)} texts were not embedded exactly once"

@@ -8,6 +8,7 @@ from typing import Any
 from xlmr_flax.metrics.squad_v2 import Guess, answer_of
 from xlmr_flax.sources.rows import Aligned, Choices, Mined, Query, Question, Row, Tagged
 from xlmr_flax.storage.places import write
+from xlmr_flax.train.processes import writes
 
 
 def write_predictions(folder: Path, lang: str, rows: Sequence[Row], found: Sequence[Any]) -> Path:
@@ -19,7 +20,7 @@ def write_predictions(folder: Path, lang: str, rows: Sequence[Row], found: Seque
     """
     suffix, text = _file(rows, found)
     path = folder / f"test-{lang}.{suffix}"
-    write(path, text)
+    writes(write, path, text)
     return path
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from xlmr_flax.train.processes import fetch, put
+
 ROWS = 4096  # of the first matrix at once, a device
 COLUMNS = 2048  # of the second: a block of scores is 32 MiB a device
 CHUNK = 16  # scores whose maximum stands for them: the best K lie in the K chunks of the highest maxima
@@ -110,16 +112,20 @@ def _search(x_ND: np.ndarray, y_MD: np.ndarray, sizes: tuple[int, int], mesh: Me
     rows, columns = devices * _block(-(-len(x_ND) // devices), ROWS), _block(len(y_MD), COLUMNS)
     split, whole = NamedSharding(mesh, P(mesh.axis_names)), NamedSharding(mesh, P())
     of_x: list[_Best] = []
-    of_y = [jax.device_put(_nothing(columns, wanted[1]), whole) for _ in range(0, len(y_MD), columns)]
+    of_y = [_put(_nothing(columns, wanted[1]), whole) for _ in range(0, len(y_MD), columns)]
     for x_start in range(0, len(x_ND), rows):
-        x_block = jax.device_put(_padded(x_ND, x_start, rows), split)
-        best = jax.device_put(_nothing(rows, wanted[0]), split)
+        x_block = _put(_padded(x_ND, x_start, rows), split)
+        best = _put(_nothing(rows, wanted[0]), split)
         for number, y_start in enumerate(range(0, len(y_MD), columns)):
-            y_block = jax.device_put(_padded(y_MD, y_start, columns), whole)
+            y_block = _put(_padded(y_MD, y_start, columns), whole)
             full = x_start + rows <= len(x_ND) and y_start + columns <= len(y_MD)
             best, of_y[number] = _program(mesh, wanted, full)(x_block, y_block, best, of_y[number])
-        of_x.append(jax.device_get(best))  # also keeps the host from running ahead with blocks in its hands
-    return _nearest(of_x, len(x_ND)), _nearest(jax.device_get(of_y), len(y_MD))
+        of_x.append(fetch(best))  # also keeps the host from running ahead with blocks in its hands
+    return _nearest(of_x, len(x_ND)), _nearest(fetch(of_y), len(y_MD))
+
+
+def _put(tree: Any, place: NamedSharding) -> Any:
+    return put(tree, jax.tree.map(lambda _: place, tree))
 
 
 def _block(vectors: int, most: int) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -14,6 +13,7 @@ from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import SpanLogits
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.task import Task
+from xlmr_flax.train.processes import fetch
 from xlmr_flax.train.sharding import row_shards
 from xlmr_flax.train.step import make_predict_step, place_batch
 
@@ -37,7 +37,7 @@ def predict(
     read, step, seen = reader(task, rows, examples), make_predict_step(model), np.zeros(examples.items, np.int64)
     for shown, batch in evaluation_batches(examples, rows=rows_of(batch_size, examples, mesh), packing=packing):
         placed = place_batch(batch, mesh, lead=0)
-        logits = jax.device_get(step(params, placed.tokens, placed.target))
+        logits = fetch(step(params, placed.tokens, placed.target))
         read.take(shown.items, parted(shown, logits))
         np.add.at(seen, shown.items, 1)
     assert (seen == 1).all(), f"{task.name}: {(seen != 1).sum()} of {len(seen)} items were not predicted exactly once"

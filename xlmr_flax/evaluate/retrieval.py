@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -15,6 +14,7 @@ from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import Pooling
 from xlmr_flax.sources.rows import Mined
+from xlmr_flax.train.processes import fetch
 from xlmr_flax.train.step import make_embed_step, place_batch
 
 POOLINGS: dict[str, Pooling] = {"mean": "mean", "cls": "first"}
@@ -45,7 +45,7 @@ def embed(
     folder.mkdir(parents=True, exist_ok=True)
     for shown, batch in evaluation_batches(examples, rows=rows_of(batch_size, examples, mesh), packing=packing):
         placed = place_batch(batch, mesh, lead=0)
-        vectors = jax.device_get(step(params, placed.tokens, placed.target.first_BS))
+        vectors = fetch(step(params, placed.tokens, placed.target.first_BS))
         np.add.at(seen, shown.units, 1)
         for setting in settings:
             vectors_BSD = vectors[layers.index(setting.layer), poolings.index(setting.pooling)]

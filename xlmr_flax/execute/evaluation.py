@@ -1,5 +1,6 @@
 """The scores of a finished phase on one task, language by language; what is scored already is not scored again."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from xlmr_flax.tasks.files import excluded_text, hidden, other_release
 from xlmr_flax.tasks.files import found as found_in
 from xlmr_flax.tasks.labels import labelled_as
 from xlmr_flax.tasks.task import Task, gold, scores
+from xlmr_flax.train import processes
 from xlmr_flax.train.loop import Stop
 
 
@@ -31,24 +33,26 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
     Raises Interrupted between two languages when `stop` was asked.
     """
     folder = context.folders.of(node)
-    known = read_scores(folder)
+    known = processes.of_writer(f"scores of {node.key}", functools.partial(read_scores, folder))
     missing = [lang for lang in node.langs if lang not in known["langs"]]
     data, declared = context.folders.data_of(node.phase), task(node.task)
     for lang in node.langs:
         if lang not in missing:
-            _check_unchanged(folder, known["langs"][lang]["sources"], _sources(declared, node, lang, data))
+            _check_unchanged(folder, known["langs"][lang]["sources"], scored_files(declared, node, lang, data))
     if not missing:
         return
     trained = load_trained(context.folders.of(node.phase), context.folders, context.mesh)
     subject = Subject(trained, declared, node.split, node.evaluation, data, select=node.select, shared={})
     for lang in missing:
-        if stop.asked:
+        if stop.reached():
             raise Interrupted(
                 f"stopped before {node.phase.name} on {node.task} {lang}, all saved; run the same command to continue"
             )
         known["langs"][lang] = score(subject, lang, folder / "predictions", context)
-        write_json(
-            folder / "scores.json", {**known, "task": node.task, "phase_key": node.phase.key, "split": node.split}
+        processes.writes(
+            write_json,
+            folder / "scores.json",
+            {**known, "task": node.task, "phase_key": node.phase.key, "split": node.split},
         )
         told = " · ".join(f"{name} {100 * value:.1f}" for name, value in known["langs"][lang]["scores"].items())
         context.say(f"{node.phase.name} on {node.task} {lang}: {told}  ({known['langs'][lang]['n_scored']} examples)")
@@ -85,7 +89,7 @@ def score(subject: Subject, lang: str, predictions: Path, context: Context) -> d
         "settings": settings,
         "n_scored": done,
         "n_dataset": len(found) + sum(split.excluded.values()),
-        "sources": _sources(subject.task, subject, lang, subject.data),
+        "sources": scored_files(subject.task, subject, lang, subject.data),
         "release": other_release(subject.task, subject.split, lang, subject.data),
         "counts": counts | split.counts,
     }
@@ -132,7 +136,7 @@ def _predict(subject: Subject, lang: str, found: Sequence[Row], context: Context
     return scored, predicted, examples.encoded.counts
 
 
-def _sources(declared: Task, scored: EvalNode | Subject, lang: str, data: Path) -> dict[str, str]:
+def scored_files(declared: Task, scored: EvalNode | Subject, lang: str, data: Path) -> dict[str, str]:
     """The files that scores come from."""
     specs = [spec for spec in (scored.split, scored.select) if spec]
     found = {name: digest for spec in specs for name, digest in fingerprints(declared, spec, lang, data).items()}

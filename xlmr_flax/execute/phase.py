@@ -34,9 +34,11 @@ from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import excluded_text, other_release, rows
 from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.task import Task, gold, scores
+from xlmr_flax.train import processes
 from xlmr_flax.train.checkpoint import Checkpoints, load_selected, remove_training, save_selected
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, train
+from xlmr_flax.train.processes import NODE_SECONDS, put
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
 from xlmr_flax.train.step import (
     State,
@@ -79,9 +81,12 @@ class Material(NamedTuple):
 def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
     """Trains a phase unless it is done; raises Interrupted, with everything saved, when `stop` was asked."""
     folder = context.folders.of(node)
-    if (folder / "DONE").is_file():
+    finish = functools.partial(remove_training, folder / "checkpoints")
+    if processes.of_writer(f"{node.key} is done", (folder / "DONE").is_file):
         check_sources(folder, sources_of(node, context))
-        remove_training(folder / "checkpoints")  # a kill may have come between DONE and this
+        processes.by_writer(
+            f"{node.key} tidied", finish, seconds=NODE_SECONDS
+        )  # a kill may have come between DONE and this
         return
     material = prepare(node, context)
     if (folder / "config.json").is_file():
@@ -89,7 +94,7 @@ def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
     # Closed whatever happens: what is being saved when a phase is interrupted must be whole before the process ends.
     with contextlib.closing(Checkpoints(folder / "checkpoints", keep=context.experiment.save.keep)) as checkpoints:
         _train(node, context, stop, material, checkpoints)
-    remove_training(folder / "checkpoints")
+    processes.by_writer(f"{node.key} done", finish, seconds=NODE_SECONDS)
 
 
 def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, checkpoints: Checkpoints) -> None:
@@ -111,15 +116,18 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
     course = place_course(phase.optim, context.mesh, seed=node.seed, steps=material.steps)
     step = make_train_step(model, phase.optim, context.mesh)
     metric = (phase.selection.metric if phase.selection else None) or declared.metric
-    with Log(
-        folder,
-        name=node.name,
-        start=began,
-        steps=material.steps,
-        every_steps=LOG_EVERY_STEPS,
-        console=context.console,
-        carried=carried,
-    ) as log:
+    with (
+        processes.log_folder(folder) as kept,
+        Log(
+            kept,
+            name=node.name,
+            start=began,
+            steps=material.steps,
+            every_steps=LOG_EVERY_STEPS,
+            console=context.console,
+            carried=carried,
+        ) as log,
+    ):
         state, last = train(
             state,
             start=began,
@@ -249,7 +257,7 @@ def start(node: PhaseNode, context: Context, model: Model, checkpoints: Checkpoi
     if restored is None:
         params = first_params(node, context, model)
         opt = initial_opt(model, node.phase.optim, context.mesh, params)
-        return Start(State(params, opt, jax.device_put(np.int32(0), like.step.sharding)), Best(patience), None)
+        return Start(State(params, opt, put(np.int32(0), like.step.sharding)), Best(patience), None)
     context.say(f"{node.name}: continues at step {restored.step}")
     parts = restored.parts
     state = State({"encoder": parts["encoder"], "head": parts["head"]}, parts["optimizer"], parts["step"])
@@ -275,7 +283,7 @@ def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, A
             model,
             key,
             head=node.phase.keep_head,
-            put=lambda path, array: jax.device_put(array, places[path].sharding),
+            put=lambda path, array: put(array, places[path].sharding),
         )
         context.say(
             f"{node.name}: {len(loaded.carried)} arrays carried from {folder} · fresh: "
@@ -338,7 +346,7 @@ def _finish(
         "evaluations": best.evaluations,
         "counts": material.examples.encoded.counts,
     }
-    create(folder / "DONE", json_text(done))
+    processes.writes(create, folder / "DONE", json_text(done))
 
 
 def selection_text(node: PhaseNode) -> str:
@@ -380,7 +388,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State)
         "releases": releases_of(node, context),
         "counts": material.examples.encoded.counts,
     }
-    write_json(folder / "config.json", config)
+    processes.writes(write_json, folder / "config.json", config)
     device = jax.devices()[0]
     host = {
         "command": sys.argv,
@@ -390,4 +398,4 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State)
         "mesh": dict(context.mesh.shape),
         "rows_per_device": node.phase.batch_size // node.phase.accumulation // row_shards(context.mesh),
     }
-    write_json(folder / "host.json", host)
+    processes.writes(write_json, folder / "host.json", host)

@@ -20,6 +20,7 @@ from xlmr_flax.sources.rows import Document, Query
 from xlmr_flax.storage.copies import files_in, name_in
 from xlmr_flax.tasks.files import hidden, rows
 from xlmr_flax.tasks.task import Task, gold, scores
+from xlmr_flax.train import processes
 
 CANDIDATES = "candidates"  # the split that holds a task's documents
 
@@ -49,10 +50,11 @@ def rank(subject: Subject, lang: str, found: Sequence[Query], folder: Path, cont
     if CANDIDATES not in shared:
         shared[CANDIDATES] = _pool(subject, folder, context)
     pool: Pool = shared[CANDIDATES]
-    queries = load_sentences(
-        [row.text for row in found], key=_key(subject, subject.split, [lang]),
-        tokenizer=subject.trained.tokenizer, length=_length(subject), cache=context.folders.cache,
-    )  # fmt: skip
+    with processes.in_turn(f"encoding {subject.task.name} {lang}"):
+        queries = load_sentences(
+            [row.text for row in found], key=_key(subject, subject.split, [lang]),
+            tokenizer=subject.trained.tokenizer, length=_length(subject), cache=context.folders.cache,
+        )  # fmt: skip
     queries_ND = np.zeros((queries.items, pool.vectors_MD.shape[1]), np.float32)
     _embed(subject, queries, queries_ND, context)
     predicted = rankings(queries_ND, pool.vectors_MD, pool.ids, mesh=context.mesh)
@@ -103,11 +105,12 @@ def _pool(subject: Subject, folder: Path, context: Context) -> Pool:
     documents = candidates(declared, subject.data)
     told = f" in the files of {', '.join(langs)}" if len(langs) > 1 else ""
     context.say(f"{declared.name}: {len(documents):,} candidates{told}")
-    examples = load_documents(
-        documents, key=_key(subject, CANDIDATES, langs), tokenizer=subject.trained.tokenizer,
-        length=_length(subject), cache=context.folders.cache,
-    )  # fmt: skip
-    vectors_MD = _mapped(folder, (examples.items, subject.trained.model.arch.hidden_size))
+    with processes.in_turn(f"encoding {declared.name} {CANDIDATES}"):
+        examples = load_documents(
+            documents, key=_key(subject, CANDIDATES, langs), tokenizer=subject.trained.tokenizer,
+            length=_length(subject), cache=context.folders.cache,
+        )  # fmt: skip
+    vectors_MD = _mapped(processes.own(folder), (examples.items, subject.trained.model.arch.hidden_size))
     _embed(subject, examples, vectors_MD, context)
     relevant: dict[str, Ranking] = {}
     for lang in langs if len(langs) > 1 else ():

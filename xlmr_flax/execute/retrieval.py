@@ -29,6 +29,7 @@ from xlmr_flax.metrics.bucc import best_threshold, mined
 from xlmr_flax.sources.rows import Aligned, Mined, Row
 from xlmr_flax.tasks.files import hidden, rows
 from xlmr_flax.tasks.task import gold, scores
+from xlmr_flax.train import processes
 
 # What scores must say of special tokens, since published figures differ by it.
 SPECIAL_TOKENS = {"mean": "the mean counts <s> and </s>", "cls": "<s> alone"}
@@ -72,6 +73,7 @@ def settings(evaluation: Evaluation, last: int) -> list[Setting]:
 def retrieve(subject: Subject, lang: str, found: Sequence[Row], folder: Path, context: Context) -> Retrieved:
     """The predictions and scores in one language; vectors lie in the folder until it is done."""
     way = _aligned if isinstance(found[0], Aligned) else _mined if subject.select else _sorted
+    folder = processes.own(folder)
     shutil.rmtree(folder, ignore_errors=True)
     try:
         return way(subject, lang, found, _Encoder(subject, lang, folder, context))
@@ -95,9 +97,10 @@ class _Encoder:
         subject, context = self.subject, self.context
         key = {"task": subject.task.name, "split": spec, "lang": self.lang, "side": side, "sentences": len(sentences)}
         key["files"] = sorted(fingerprints(subject.task, spec, self.lang, subject.data).items())
-        examples = load_sentences(
-            sentences, key=key, tokenizer=subject.trained.tokenizer, length=self.length, cache=context.folders.cache
-        )
+        with processes.in_turn(f"encoding {subject.task.name} {spec} {self.lang} {side}"):
+            examples = load_sentences(
+                sentences, key=key, tokenizer=subject.trained.tokenizer, length=self.length, cache=context.folders.cache
+            )
         self.truncated += examples.encoded.counts["truncated"]
         return embed(
             subject.trained.model,

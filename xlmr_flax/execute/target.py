@@ -12,7 +12,7 @@ from rich.console import Console
 from xlmr_flax.config.load import did_you_mean
 from xlmr_flax.config.schema import Evaluation, Experiment, Phase
 from xlmr_flax.data.examples import encoded_rows
-from xlmr_flax.errors import InputError, listed
+from xlmr_flax.errors import InputError, Interrupted, listed
 from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
@@ -31,6 +31,8 @@ from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.labels import labelled_as
 from xlmr_flax.tasks.task import Task, identity
+from xlmr_flax.train.loop import Stop
+from xlmr_flax.train.processes import put, several
 from xlmr_flax.train.step import abstract_params, make_model
 
 PREDICT_ROWS = 64
@@ -63,7 +65,7 @@ def evaluate_target(
         raise InputError(f"--submission {submission}: is a file, wanted a folder, or a name for a new one")
     requests = [_request(target, task(name), langs, version) for name in tasks]
     _check_files(requests, folders.data, labels=submission is None)
-    context, scored, unscored = _context(folders, console), [], []
+    context, scored, unscored, stop = _context(folders, console), [], [], Stop()
     for declared, asked, evaluation in requests:
         trained, label = open_target(target, declared, context)
         select = declared.select if declared.head.kind == "embedding" else None
@@ -73,6 +75,8 @@ def evaluate_target(
         )  # fmt: skip
         predictions = folders.runs / "evals" / f"{declared.name}-of-{label}" / "predictions"
         for lang in asked:
+            if several() and stop.reached():
+                raise Interrupted(f"stopped before {declared.name} {lang}; run the same command again")
             found = score(subject, lang, submission / declared.name if submission else predictions, context)
             scored += _rows(declared.name, label, lang, found)
             if not found["scores"]:
@@ -260,7 +264,7 @@ def _load_hugging_face(target: str, declared: Task, context: Context) -> Trained
     places = dict(weights.flat(abstract_params(model, context.mesh)))
     loaded = weights.load(
         folder, model, jax.random.key(0), head=declared.head.kind != "embedding",
-        put=lambda path, array: jax.device_put(array, places[path].sharding),
+        put=lambda path, array: put(array, places[path].sharding),
     )  # fmt: skip
     if loaded.dropped:
         context.say(f"{folder}: not used: {', '.join(loaded.dropped)}")

@@ -13,6 +13,7 @@ from xlmr_flax.data.batch import Batch
 from xlmr_flax.data.batches import TrainingBatches, real_tokens
 from xlmr_flax.errors import Interrupted
 from xlmr_flax.train.log import Log
+from xlmr_flax.train.processes import several, stop_agreed
 
 READ_THREADS, READ_AHEAD = 2, 8
 
@@ -63,10 +64,18 @@ class Plan:
 
 
 class Stop:
-    """Set by SIGTERM or Ctrl-C: finish the step, save, and end with exit code 75. A second Ctrl-C does not wait."""
+    """Set by SIGTERM or Ctrl-C: finish the step, save, and end with exit code 75. A second Ctrl-C does not wait.
+
+    Of several processes any may be told, by a signal or by the runtime's notice, and all stop at the same point.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked, self.points = False, 0
+
+    def reached(self) -> bool:
+        """Whether to stop here. Every process asks at the same points: each step, each language."""
+        self.points += 1
+        return stop_agreed(self.points) if several() else self.asked
 
     @contextmanager
     def listening(self) -> Iterator["Stop"]:
@@ -74,8 +83,9 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        names = (signal.SIGTERM, signal.SIGINT)
-        before = {name: signal.signal(name, self._ask) for name in names}
+        # Of several processes jax listens for SIGTERM, and tells the others.
+        handlers = {signal.SIGINT: _terminate} if several() else {signal.SIGTERM: self._ask, signal.SIGINT: self._ask}
+        before = {name: signal.signal(name, handler) for name, handler in handlers.items()}
         try:
             yield self
         finally:
@@ -86,6 +96,10 @@ class Stop:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
+
+
+def _terminate(number: int, frame: Any) -> None:
+    signal.raise_signal(signal.SIGTERM)
 
 
 def train(
@@ -123,12 +137,13 @@ def train(
             log.finish(now)
             log.flush()
             return state, now
-        if now > start and (stop.asked or evaluated or due(now, plan.save_every_steps, plan.steps)):
+        stopping = stop.reached()
+        if now > start and (stopping or evaluated or due(now, plan.save_every_steps, plan.steps)):
             log.flush()
             carried = log.carry()
             log.publish()
             save(now, state, {**best.progress(), "log": carried})
-        if stop.asked:
+        if stopping:
             raise Interrupted(f"stopped at step {now} of {plan.steps}, all saved; run the same command to continue")
         host = next(reader)
         state, tally = step_fn(state, place(host))

@@ -19,6 +19,7 @@ from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.encoder import Place, take_rows
 from xlmr_flax.model.heads import HeadSpec, Pooling
 from xlmr_flax.train.optimizer import make_optimizer
+from xlmr_flax.train.processes import put
 from xlmr_flax.train.sharding import (
     ROWS,
     TOKENS,
@@ -221,7 +222,7 @@ def place_batch(batch: Batch, mesh: Mesh, *, lead: int) -> Batch:
     """A host batch onto the devices; `lead` axes stand before the rows."""
 
     rows, tokens = (NamedSharding(mesh, P(*(None,) * lead, *spec)) for spec in (ROWS, TOKENS))
-    return jax.device_put(batch, Batch(Tokens(tokens, rows, rows), jax.tree.map(lambda _: rows, batch.target)))
+    return put(batch, Batch(Tokens(tokens, rows, rows), jax.tree.map(lambda _: rows, batch.target)))
 
 
 def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
@@ -229,7 +230,7 @@ def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
     whole = NamedSharding(mesh, P())
     warmup_steps = int(optim.warmup_frac * steps)
     numbers = Course(np.uint32(seed), np.float32(optim.peak_lr), np.float32(warmup_steps), np.float32(steps))
-    return jax.device_put(numbers, Course(whole, whole, whole, whole))
+    return put(numbers, Course(whole, whole, whole, whole))
 
 
 def make_train_step(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
