@@ -1,5 +1,9 @@
 """The errors that the command line shows as one sentence, and the exit code of each."""
 
+import errno
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 
 class InputError(ValueError):
     """Something the user wrote is wrong: a config, a data file, weights, an argument. Never rerun unchanged."""
@@ -26,3 +30,13 @@ class PeerLost(Interrupted):
 def listed(problems: list[str]) -> InputError:
     """One error out of all problems found together, one line each."""
     return InputError(problems[0] if len(problems) == 1 else "\n".join(f"- {problem}" for problem in problems))
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether an error comes from a disk, or a quota, that is full."""
+    while error is not None:
+        # TensorStore, which writes arrays, has no error numbers in its ValueErrors, but in their texts.
+        if getattr(error, "errno", None) in NO_ROOM or any(f"os_error_code='{code}'" in str(error) for code in NO_ROOM):
+            return True
+        error = error.__cause__
+    return False

@@ -1,17 +1,24 @@
 """One phase: interrupted anywhere and run again, it ends with the same bits."""
 
+import dataclasses
+import errno
 import json
+import math
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
-from xlmr_flax.execute import phase
+from xlmr_flax.execute import local, phase
 from xlmr_flax.execute.phase import check_sources, prepare, run_phase
-from xlmr_flax.train.checkpoint import load_selected
+from xlmr_flax.graph.build import build
+from xlmr_flax.train.checkpoint import Checkpoints, load_selected
 from xlmr_flax.train.loop import Stop
+from xlmr_flax.train.sharding import make_mesh
 from xlmr_flax.train.step import abstract_params
 
 
@@ -147,6 +154,87 @@ def test_killed_without_a_word_and_run_again_is_never_having_been_killed(name, a
     patch.undo()
     run_phase(desk.phase("nli"), desk.context, Stop())
     assert_like(lab, desk)
+
+
+class Unsaved(Checkpoints):
+    """The save of step 8 fails after the loop has gone on."""
+
+    def save(self, step, parts, progress):
+        super().save(step, parts, progress)
+        if step == 8:
+            self.wait()
+            shutil.rmtree(self.folder / "8")
+            (self.folder / "newest").write_text("5\n")
+            self.pending = step, SimpleNamespace(result=self.fail)
+
+    def fail(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("stop_at", [None, 8], ids=["under way", "at a stop"])
+def test_a_full_disk_ends_a_phase_with_a_sentence_and_it_goes_on_from_the_checkpoint_before(stop_at, lab, desk):
+    desk = desk()
+    node = desk.phase("nli")
+    stop, place, taken = Stop(), phase.place_batch, []
+
+    def place_and_count(batch, mesh, *, lead):
+        taken.extend([1] * lead)
+        stop.asked = stop.asked or len(taken) == stop_at
+        return place(batch, mesh, lead=lead)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phase, "Checkpoints", Unsaved)
+        patch.setattr(phase, "place_batch", place_and_count)
+        wanted = r"the checkpoint of step 8 could not be saved, the last whole one is that of step 5: no room is left"
+        with pytest.raises(TrainingError, match=wanted) as caught:
+            local.run_node(node, desk.context, stop)
+    assert caught.value.exit_code == 3  # and not 75, which says that all is saved
+    assert len(taken) == (8 if stop_at else 9)  # the step that was under way is the last one
+    run_phase(node, desk.context, Stop())
+    assert "nli: continues at step 5" in desk.said()
+    assert_like(lab, desk)
+
+
+def test_any_file_that_a_full_disk_does_not_take_ends_with_a_sentence_too(desk, monkeypatch):
+    desk = desk()
+
+    def fail(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(phase, "write_json", fail)
+    with pytest.raises(
+        TrainingError, match=r"phases/nli-\w+: no room is left on the disk; make some, and run the same"
+    ):
+        local.run_node(desk.phase("nli"), desk.context, Stop())
+
+    def deny(path, value):
+        raise PermissionError(errno.EACCES, "not yours")
+
+    monkeypatch.setattr(phase, "write_json", deny)
+    with pytest.raises(PermissionError, match="not yours"):
+        local.run_node(desk.phase("nli"), desk.context, Stop())
+
+
+def test_a_phase_goes_on_in_its_folder_on_another_mesh_and_ends_with_the_same_numbers(lab, desk):
+    desk = desk()
+    run(desk, stop_at=5)
+    for sizes, stop_at in (({"data": 1}, 4), ({"data": 2, "tensor": 2}, None)):
+        mesh = MeshSizes(**sizes)
+        devices = jax.devices()[: math.prod(sizes.values())]
+        experiment = desk.context.experiment.model_copy(update={"mesh": mesh})
+        context = dataclasses.replace(desk.context, experiment=experiment)
+        context.__dict__["mesh"] = make_mesh(mesh, devices)  # fewer devices than this process has
+        assert build(experiment).nodes == desk.graph.nodes  # the same keys, so the same folders
+        desk = desk._replace(context=context)
+        run(desk, stop_at=stop_at)
+    assert "nli: continues at step 5" in desk.said()
+    assert "nli: continues at step 9" in desk.said()
+    assert [row["step"] for row in log_rows(desk)] == [row["step"] for row in log_rows(lab)]
+    for one, other in zip(log_rows(lab), log_rows(desk), strict=True):
+        np.testing.assert_allclose(other.get("loss", 0), one.get("loss", 0), rtol=1e-5)
+    assert done(desk)["evaluations"] == done(lab)["evaluations"]
+    for one, other in zip(jax.tree.leaves(weights(lab)), jax.tree.leaves(weights(desk)), strict=True):
+        np.testing.assert_allclose(np.asarray(other), np.asarray(one), atol=1e-5)
 
 
 def test_a_phase_with_patience_ends_early_hands_over_its_best_and_survives_a_stop(desk, phases, monkeypatch):

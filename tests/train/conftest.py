@@ -41,6 +41,7 @@ MESHES = {
     "fsdp": MeshSizes(data=1, fsdp=8),
     "tensor": MeshSizes(data=4, tensor=2),
     "mix": MeshSizes(data=2, fsdp=2, tensor=2),
+    "four": MeshSizes(data=1, fsdp=2, tensor=2),
 }
 # Adam divides by the root of the second moment: with its eps of 1e-8 the rounding errors of gradients that are zero
 # in exact arithmetic (those of the keys' biases) become whole steps. This one keeps small what is small.
@@ -176,7 +177,7 @@ def specs() -> dict[str, HeadSpec]:
 
 @pytest.fixture(scope="session")
 def mesh() -> Callable[[str], Mesh]:
-    """A mesh by its name: one, data, fsdp, tensor, mix."""
+    """A mesh by its name: one, data, fsdp, tensor, mix, four."""
     return mesh_of
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from xlmr_flax.data.batch import Tally
-from xlmr_flax.errors import Interrupted
+from xlmr_flax.errors import Interrupted, TrainingError
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, due, read, train
 from xlmr_flax.train.step import place_batch
@@ -33,8 +33,25 @@ class Told(NamedTuple):
 
     events: list
 
-    def run(self, folder, *, start=0, steps=6, save=100, every=None, scores=None, best=None, stop_at=None, state=None):
+    def run(
+        self,
+        folder,
+        *,
+        start=0,
+        steps=6,
+        save=100,
+        every=None,
+        scores=None,
+        best=None,
+        stop_at=None,
+        state=None,
+        fails=0,
+    ):
         stop, best = Stop(), best or Best()
+
+        def check_saved():
+            if fails and ("save", fails, fails, None) in self.events:
+                raise TrainingError("the disk is full")
 
         def step_fn(state, batch):
             self.events.append(("step", int(batch)))
@@ -58,6 +75,7 @@ class Told(NamedTuple):
                 save=lambda step, state, progress: self.events.append(
                     ("save", step, len(state), progress["best_step"])
                 ),
+                check_saved=check_saved,
                 best=best,
                 metric="f1",
                 log=log,
@@ -96,6 +114,13 @@ def test_a_stop_finishes_the_step_and_saves_it(tmp_path):
         told.run(tmp_path, stop_at=2)
     assert caught.value.exit_code == 75
     assert told.events == [("step", 0), ("step", 1), ("save", 2, 2, None)]
+
+
+def test_a_save_that_has_failed_ends_the_phase_at_the_next_step(tmp_path):
+    told = Told([])
+    with pytest.raises(TrainingError, match="the disk is full"):
+        told.run(tmp_path, save=2, fails=2)
+    assert told.events == [("step", 0), ("step", 1), ("save", 2, 2, None), ("step", 2)]
 
 
 def test_a_restart_asks_for_the_next_batch_and_evaluates_nothing_again(tmp_path):
@@ -194,6 +219,7 @@ def test_the_loop_moves_nothing_between_host_and_device_but_where_it_says_so(tra
             place=lambda batch: place_batch(batch, part.mesh, lead=1),
             evaluate=lambda state: {},
             save=lambda step, state, progress: None,
+            check_saved=lambda: None,
             best=Best(),
             metric="f1",
             log=log,

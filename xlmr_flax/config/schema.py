@@ -87,7 +87,10 @@ class Save(Settings):
     """When a running phase is saved."""
 
     every_steps: int = how(1000, gt=0)
-    keep: int = how(2, gt=0)  # newest checkpoints kept while the phase runs
+    # What stays while the phase runs: the newest checkpoints, the best one, and one every so many steps. A phase that
+    # is done keeps its selected weights.
+    keep: int = how(2, gt=0)
+    keep_every_steps: int | None = how(None, gt=0)  # those of the saved steps that it divides
 
 
 class Phase(Settings):

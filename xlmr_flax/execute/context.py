@@ -1,13 +1,17 @@
 """What every node needs to be computed: folders, devices, and where to speak."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 from rich.console import Console
 
 from xlmr_flax.config.schema import Experiment
+from xlmr_flax.errors import TrainingError, no_room
 from xlmr_flax.graph.nodes import Node, PhaseNode, TokenizerNode, folder_name
 from xlmr_flax.model.hub import resolve
 from xlmr_flax.train.sharding import make_mesh
@@ -61,3 +65,21 @@ class Context:
     def say(self, text: str) -> None:
         """One line to whoever watches."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def told_when_full(compute: Callable[..., None]) -> Callable[..., None]:
+    """A node's computation, which raises TrainingError when the disk is full; what is there stays and is used."""
+
+    @functools.wraps(compute)
+    def told(node: Node, context: Context, *rest: Any) -> None:
+        try:
+            compute(node, context, *rest)
+        except (OSError, ValueError) as error:
+            if not no_room(error):
+                raise
+            raise TrainingError(
+                f"{context.folders.of(node)}: no room is left on the disk; make some, and run the same command again: "
+                "what is saved is whole, and used"
+            ) from error
+
+    return told

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from xlmr_flax.data.examples import text_fingerprints
 from xlmr_flax.data.tokenizer import train_tokenizer
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.context import Context
+from xlmr_flax.execute.context import Context, told_when_full
 from xlmr_flax.execute.evaluation import run_evaluation, scored_files
 from xlmr_flax.execute.phase import run_phase, sources_of
 from xlmr_flax.execute.preflight import preflight
@@ -62,6 +62,7 @@ def wanted(graph: Graph, *, only: str | None, key: str | None) -> list[Node]:
     return [node for node in graph.nodes if node.key in needed]
 
 
+@told_when_full
 def run_node(node: Node, context: Context, stop: Stop) -> None:
     """Computes one node whose parents are done; waits where another run does."""
     name = folder_name(node)

@@ -92,7 +92,9 @@ def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
     if (folder / "config.json").is_file():
         check_sources(folder, material.sources)
     # Closed whatever happens: what is being saved when a phase is interrupted must be whole before the process ends.
-    with contextlib.closing(Checkpoints(folder / "checkpoints", keep=context.experiment.save.keep)) as checkpoints:
+    save = context.experiment.save
+    opened = Checkpoints(folder / "checkpoints", keep=save.keep, keep_every_steps=save.keep_every_steps)
+    with contextlib.closing(opened) as checkpoints:
         _train(node, context, stop, material, checkpoints)
     processes.by_writer(f"{node.key} done", finish, seconds=NODE_SECONDS)
 
@@ -137,6 +139,7 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
             place=functools.partial(place_batch, mesh=context.mesh, lead=1),
             evaluate=_selector(declared, material, context, packing=phase.packing),
             save=functools.partial(_save, checkpoints),
+            check_saved=checkpoints.check,
             best=best,
             metric=metric,
             log=log,

@@ -112,6 +112,7 @@ def train(
     place: Callable[[Batch], Batch],
     evaluate: Callable[[Any], dict[str, float]],
     save: Callable[[int, Any, dict[str, Any]], None],
+    check_saved: Callable[[], None],
     best: Best,
     metric: str,
     log: Log,
@@ -125,7 +126,8 @@ def train(
     for now in range(start, plan.steps + 1):
         # This order is the contract: what was evaluated is what gets saved, and a restart at `now` asks for batch
         # `now` again. A step that is evaluated is saved too, so that the best one can be handed over; the last one is
-        # kept by the caller, who needs its weights alone.
+        # kept by the caller, who needs its weights alone. First of all, a save that has failed ends the phase.
+        check_saved()
         evaluated = plan.eval_every_steps is not None and due(now, plan.eval_every_steps, plan.steps)
         if evaluated and not best.has(now):
             log.flush()
