@@ -113,7 +113,7 @@ def restore(folder: Path, preset: str) -> dict:
         while not done.wait(0.02):
             most[0] = max(most[0], resident())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     start = time.perf_counter()
     found = Checkpoints(folder, keep=1).restore(like)

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlmr_flax.errors import InputError
-from xlmr_flax.train.checkpoint import Checkpoints, Keep, load_selected, remove_training, save_selected
+from xlmr_flax.train.checkpoint import Checkpoints, load_selected, remove_training, save_selected
+from xlmr_flax.train.keep import Keep
 from xlmr_flax.train.record import checksums_of, mismatch
 
 toys = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("toy_checkpoints.py"))))
@@ -53,20 +54,40 @@ def test_one_every_so_many_steps_stays_too(mesh, tmp_path):
     assert toys.steps_in(tmp_path) == [4, 8, 9]
 
 
+def test_what_the_checkpoint_before_would_hand_over_stays_as_long_as_it(mesh, tmp_path):
+    head, checkpoints = {"head": toys.parts_on(mesh("one"))["head"]}, Checkpoints(tmp_path, keep=2)
+    for step, best, left in ((1, 1, [1]), (2, 1, [1, 2]), (3, 1, [1, 2, 3]), (4, 4, [1, 3, 4])):
+        checkpoints.save(step, head, toys.progress(best))
+        checkpoints.wait()
+        assert toys.steps_in(tmp_path) == left
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.restore(toys.abstract(head)).step == 4
+    for step, left in ((5, [4, 5]), (6, [4, 5, 6])):
+        checkpoints.save(step, head, toys.progress(4))
+        checkpoints.wait()
+        assert toys.steps_in(tmp_path) == left
+    checkpoints.close()
+
+
+STEPS = st.integers(1, 60)
+
+
 @given(
-    st.sets(st.integers(1, 60)),
+    st.sets(STEPS),
     st.integers(1, 4),
     st.none() | st.integers(1, 9),
-    st.integers(0, 60),
-    st.sets(st.integers(1, 60)),
+    st.dictionaries(STEPS, st.none() | STEPS),
+    st.sets(STEPS),
 )
-def test_what_stays_is_the_newest_whole_ones_the_best_and_every_so_many(saved, newest, every, best, damaged):
+def test_what_stays_is_the_newest_whole_ones_one_every_so_many_and_their_bests(saved, newest, every, bests, damaged):
     keep = Keep(newest, every)
-    keep.best_step, keep.passed_over = best, damaged
+    keep.bests, keep.passed_over = bests, damaged
     stay, whole = keep.steps(saved), sorted(saved - damaged)
     assert set(whole[-newest:]) <= stay <= set(whole)
-    for step in whole[:-newest]:
-        assert (step in stay) == (step == best or (every is not None and step % every == 0))
+    for_themselves = {step for step in whole if step in whole[-newest:] or (every is not None and step % every == 0)}
+    for step in whole:
+        assert (step in stay) == (step in for_themselves or any(bests.get(each) == step for each in for_themselves))
 
 
 def test_what_is_saved_is_what_stood_there_when_the_save_began(mesh, tmp_path):

@@ -194,7 +194,7 @@ def small_files():
 
 def until_it_is_known(checkpoints):
     """What a loop does, whose steps do not wait for a save."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while checkpoints.pending and time.monotonic() < deadline:
         checkpoints.check()
         time.sleep(0.01)

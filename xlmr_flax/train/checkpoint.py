@@ -9,7 +9,7 @@ import contextlib
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,9 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from xlmr_flax.errors import TrainingError, no_room
-from xlmr_flax.storage.places import remove
-from xlmr_flax.train.record import Parts, check_shapes, dictionaries, mismatch, named, signed, trees, verified
+from xlmr_flax.storage.places import look, remove, write
+from xlmr_flax.train.keep import Keep
+from xlmr_flax.train.record import Parts, check_shapes, dictionaries, mismatch, signed, trees, verified
 
 # What Orbax and its readers raise on files that are damaged or gone (each kind of damage is tried in a test). Anything
 # else, running out of memory first of all, says nothing about the checkpoint and must not make an older one be used.
@@ -41,33 +42,6 @@ class Restored(NamedTuple):
     progress: dict[str, Any]  # plain JSON: best so far, evaluations until now
 
 
-class Keep:
-    """Orbax's preservation policy: the newest few, the best so far, and one every so many steps.
-
-    Orbax removes the others when the save under way has come to its end, never before. What was passed over as damaged
-    stays until then, and does not count among the newest.
-    """
-
-    def __init__(self, newest: int, every_steps: int | None = None) -> None:
-        self.newest, self.every_steps = newest, every_steps
-        self.best_step: int | None = None
-        self.passed_over: set[int] = set()
-
-    def steps(self, saved: Iterable[int]) -> set[int]:
-        """Those of the saved steps that stay."""
-        whole = sorted(set(saved) - self.passed_over)
-        return {
-            step
-            for place, step in enumerate(reversed(whole))
-            if place < self.newest or step == self.best_step or (self.every_steps and step % self.every_steps == 0)
-        }
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-        """True for each checkpoint that stays."""
-        stay = self.steps(checkpoint.step for checkpoint in checkpoints)
-        return [checkpoint.step in stay for checkpoint in checkpoints]
-
-
 class Checkpoints:
     """The checkpoints of one running phase."""
 
@@ -83,7 +57,7 @@ class Checkpoints:
     def save(self, step: int, parts: Parts, progress: dict[str, Any]) -> None:
         """Starts saving; the arrays may be donated as soon as this returns. Raises what the save before raised."""
         self.wait()
-        self.keep.best_step = progress.get("best_step")
+        self.keep.bests[step] = progress.get("best_step")
         self.keep.passed_over.discard(step)
         record = signed({"step": step, "progress": progress}, parts)
         with self._disk_told(step):
@@ -106,9 +80,7 @@ class Checkpoints:
         with self._disk_told(step):
             saving.result()
             if jax.process_index() == 0:
-                partial = self.folder / ".newest.partial"
-                partial.write_text(f"{step}\n", encoding="utf-8")
-                partial.replace(self.folder / "newest")
+                write(self.folder / "newest", f"{step}\n")
 
     @contextlib.contextmanager
     def _disk_told(self, step: int) -> Iterator[None]:
@@ -141,6 +113,7 @@ class Checkpoints:
                 _warn(f"{error}; trying the one before it")
             else:
                 self.keep.passed_over = set(passed_over)
+                self.keep.bests = {saved: self._best_of(saved) for saved in self._steps() if saved <= step}
                 return found
         if passed_over:
             raise TrainingError(
@@ -155,15 +128,20 @@ class Checkpoints:
 
     def _lost(self) -> list[int]:
         """The step that was saved last, where its folder is gone."""
-        record = self.folder / "newest"
-        if not record.exists():
+        record = look(self.folder / "newest")
+        if record is None:
             return []
-        text = record.read_text(encoding="utf-8", errors="replace").strip()
-        newest = int(text) if text.isdecimal() else 0
+        newest = int(record.content) if record.content.strip().isdigit() else 0
         if max(self._steps(), default=-1) >= newest:
             return []
         _warn(f"{self.folder / str(newest)}: this checkpoint is missing; trying the one before it")
         return [newest]
+
+    def _best_of(self, step: int) -> int | None:
+        try:
+            return _record_of(self.folder / str(step))["progress"].get("best_step")
+        except DamagedError:  # found out when it is needed
+            return None
 
     def _check_best(self, found: Restored, like: Parts) -> None:
         """Raises DamagedError when a phase that goes on from here could not hand over its best step."""
@@ -222,18 +200,10 @@ def _saving() -> ocp.Context:
     # Replicas share the writing of an array slice by slice. Of a model of 0.1 million parameters on eight devices that
     # made 600 slices a save and took 0.25 s longer.
     context.array.saving.min_slice_bytes_for_replica_parallel = SLICE_BYTES
-    # A chunk is read whole: without this, XLM-R's table of words and each of its moments would be twice in memory.
+    # A chunk is read and decoded whole, and more than one at a time.
     context.array.saving.storage_options.chunk_byte_size = CHUNK_BYTES
     # Random floats: 9 % fewer bytes for 3.9 instead of 0.4 seconds of a core a GB, which the training step waits for.
     context.array.saving.use_compression = False
-    return context
-
-
-def _loading(like: Parts) -> ocp.Context:
-    context = ocp.Context()
-    largest = max(leaf.size * leaf.dtype.itemsize for _, leaf in named(like))
-    # Orbax reads all arrays at once, each into memory of its own before it goes to its device.
-    context.memory.read_concurrent_bytes = max(largest + 1, READ_BYTES)
     return context
 
 
@@ -252,27 +222,53 @@ def load_selected(folder: Path, like: Parts) -> Parts:
 
 def _load(where: Path, like: Parts) -> tuple[dict[str, Any], Parts]:
     """What was said of a checkpoint when it was saved, and its arrays, every bit of both compared."""
-    try:
-        saved = verified(ocp.checkpointables_metadata(where).custom_metadata)
-    except UNREADABLE as error:
-        raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
+    saved = _record_of(where)
     # Before Orbax sees it: its own words on another shape name no leaf.
     check_shapes(where, saved["leaves"], like)
     checksums = {name: leaf["checksum"] for name, leaf in saved["leaves"].items()}
-    # Part by part, so that never two large arrays are on their way at once.
-    return saved, {name: _load_part(where, {name: tree}, checksums)[name] for name, tree in like.items()}
+    loaded: Parts = {name: {} for name in like}
+    for group in _groups(like):
+        for name, leaves in _load_group(where, group, checksums).items():
+            loaded[name] |= leaves
+    return saved, trees(loaded, like)
 
 
-def _load_part(where: Path, like: Parts, checksums: dict[str, int]) -> Parts:
+def _groups(like: Parts) -> Iterator[Parts]:
+    """The leaves in groups of READ_BYTES, or of one that is larger, the largest first.
+
+    Orbax reads all that it is asked for at once, and each array is there up to three times until it is on its device:
+    together with the state that is there already, that is least when the large ones are not the last.
+    """
+    leaves = [(part, name, leaf) for part, tree in dictionaries(like).items() for name, leaf in tree.items()]
+    group, total = {}, 0
+    for part, name, leaf in sorted(leaves, key=lambda each: -each[2].size):
+        size = leaf.size * leaf.dtype.itemsize
+        if group and total + size > READ_BYTES:
+            yield group
+            group, total = {}, 0
+        group.setdefault(part, {})[name], total = leaf, total + size
+    yield group
+
+
+def _record_of(where: Path) -> dict[str, Any]:
     try:
-        with _loading(like):
-            loaded = ocp.load_checkpointables(where, dictionaries(like))
+        return verified(ocp.checkpointables_metadata(where).custom_metadata)
     except UNREADABLE as error:
         raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
-    parts = trees(loaded, like)
-    if wrong := mismatch(parts, checksums):
+
+
+def _load_group(where: Path, group: Parts, checksums: dict[str, int]) -> Parts:
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    try:
+        with context:
+            loaded = ocp.load_checkpointables(where, group)
+    except UNREADABLE as error:
+        raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
+    flat = {".".join(filter(None, (part, name))): leaf for part, tree in loaded.items() for name, leaf in tree.items()}
+    if wrong := mismatch(flat, checksums):
         raise DamagedError(f"{where}: this checkpoint is damaged: {wrong} is not what was saved")
-    return parts
+    return loaded
 
 
 def _reason(error: BaseException) -> str:
