@@ -60,7 +60,7 @@ def saved(folder, mesh, steps, *, keep=2, best=None):
 
 
 def steps_in(folder):
-    return sorted(int(path.name) for path in (folder / "training").iterdir() if path.is_dir())
+    return sorted(int(path.name) for path in (folder / "training").iterdir() if path.name.isdigit())
 
 
 def restored(folder, like):
