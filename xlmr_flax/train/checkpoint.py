@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from orbax.checkpoint import v1 as ocp
 
 from xlmr_flax.errors import TrainingError, no_room
 from xlmr_flax.storage.places import look, remove, write
 from xlmr_flax.train.keep import Keep
+from xlmr_flax.train.processes import writes
 from xlmr_flax.train.record import Parts, check_shapes, dictionaries, mismatch, signed, trees, verified
 
 # What Orbax and its readers raise on files that are damaged or gone (each kind of damage is tried in a test). Anything
@@ -79,8 +79,7 @@ class Checkpoints:
         (step, saving), self.pending = self.pending, None
         with self._disk_told(step):
             saving.result()
-            if jax.process_index() == 0:
-                write(self.folder / "newest", f"{step}\n")
+            writes(write, self.folder / "newest", f"{step}\n")
 
     @contextlib.contextmanager
     def _disk_told(self, step: int) -> Iterator[None]:
