@@ -110,6 +110,26 @@ def test_files_are_copied_when_they_are_new_and_never_believed_when_they_were_to
     assert files_in(folder, "nothing/*") == []
 
 
+def test_many_may_copy_one_folder_at_once(folder):
+    for number in range(6):
+        write(folder / "tokenizer" / f"{number}.json", f"{number}" * 1000)
+    failed = []
+
+    def copies():
+        try:
+            here = copy_of(folder / "tokenizer")
+            assert sorted(path.name for path in here.iterdir()) == [f"{number}.json" for number in range(6)]
+        except (AssertionError, OSError) as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=copies) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
 def test_what_is_encoded_is_shared_through_a_bucket(folder, tmp_path, monkeypatch):
     whole = Encoded(
         np.arange(12, dtype=np.int32), np.array([0, 5, 12], np.int64), np.array([0, 1], np.int32),

@@ -12,6 +12,7 @@ import pytest
 from xlmr_flax.storage.places import look
 
 pytestmark = pytest.mark.gcs
+WAIT_SECS = 600
 
 CONFIG = """
 name = "bucket"
@@ -76,7 +77,7 @@ def start(clients, tmp_path):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=3000)
+    out, err = process.communicate(timeout=WAIT_SECS)
     assert process.returncode == 0, err
     return out, err
 
@@ -128,7 +129,10 @@ def test_a_kill_in_a_bucket_is_continued_elsewhere_with_the_same_bits(folder, st
     again = start("run", "config.toml", machine="c", **there)
     scored = start("eval", run, "--tasks", "tatoeba", "--data", str(world), machine="c", **there)
     exported = start("export", run, f"{folder}/exported", machine="c", **there)
+    straightly = start("export", straight, str(tmp_path / "exported"), machine="a", **here)
     assert ended(again)[0] == out
     assert "tatoeba" in ended(scored)[0]
     assert ended(exported)[0].strip() == f"{folder}/exported"
-    assert (folder / "exported" / "model.safetensors").is_file()
+    ended(straightly)
+    bits = (look(place / "exported" / "model.safetensors").content for place in (folder, tmp_path))
+    assert len(set(bits)) == 1

@@ -2,6 +2,7 @@
 
 ~/.cache/xlmr_flax/gs/ (or below XDG_CACHE_HOME)
   files/<bucket>/<path>            the copies, and what is made here before it is uploaded
+  partial/<bucket>/                what is on its way: not beside the copies, where readers look for all that is there
   records/<bucket>/<path>.json     which object each is, and what it looked like when it had been compared
 """
 
@@ -78,8 +79,9 @@ def _copied(folder: Path, one: bucket.Object) -> Path:
     known = {"generation": one.generation, "bytes": one.size, "crc32c": one.digest}
     if _is_known(path, record, known):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    partial = _kept("partial", source.parent / uuid.uuid4().hex)
+    for new in (path, partial):
+        new.parent.mkdir(parents=True, exist_ok=True)
     try:
         bucket.download(source, one.generation, partial)
         if partial.stat().st_size != one.size:
