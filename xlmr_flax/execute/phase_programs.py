@@ -42,12 +42,12 @@ from xlmr_flax.tasks.task import Task
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
 from xlmr_flax.train.step import make_model
 
-# Shapes of published weights, so that planning with them fetches nothing.
+# Shapes of published weights and the rows of their word tables, so that planning with them fetches nothing.
 PUBLISHED = {
-    "FacebookAI/xlm-roberta-base": "base",
-    "FacebookAI/xlm-roberta-large": "large",
-    "facebook/xlm-roberta-xl": "xl",
-    "facebook/xlm-roberta-xxl": "xxl",
+    "FacebookAI/xlm-roberta-base": ("base", XLMR_VOCABULARY),
+    "FacebookAI/xlm-roberta-large": ("large", XLMR_VOCABULARY),
+    "facebook/xlm-roberta-xl": ("xl", 250_880),
+    "facebook/xlm-roberta-xxl": ("xxl", 250_880),
 }
 SAMPLED_BATCHES = 64  # of an evaluation, to see how often each shape comes
 SELECTION_BATCH = 64
@@ -197,9 +197,9 @@ def _architecture(node: PhaseNode, tokenizer: Tokenizer | None) -> Architecture:
     if not model.weights:
         given = isinstance(node.tokenizer, TokenizerNode)
         return check.architecture(model, node.tokenizer.vocab_size if given else XLMR_VOCABULARY)
-    if not Path(model.weights).is_dir() and PUBLISHED.get(model.weights) in PRESETS:
-        preset = PRESETS[PUBLISHED[model.weights]]
-        arch = Architecture(**{"vocab_size": XLMR_VOCABULARY, **preset})
+    if not Path(model.weights).is_dir() and model.weights in PUBLISHED:
+        preset, vocab_size = PUBLISHED[model.weights]
+        arch = Architecture(vocab_size=vocab_size, **PRESETS[preset])
     else:
         arch = hub.architecture(hub.resolve(model.weights, revision=model.revision or "main"))
     changes = {name: value for name, value in model.architecture.model_dump().items() if value is not None}
