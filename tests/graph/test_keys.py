@@ -60,6 +60,7 @@ CASES = [
     ("mesh.tensor", "mesh.tensor=2", NOTHING, {}),
     ("mesh.reshard_after_forward", "mesh.reshard_after_forward=true", NOTHING, {}),
     ("save.every_steps", "save.every_steps=7", NOTHING, {}),
+    ("save.keep_every_steps", "save.keep_every_steps=5", NOTHING, {}),
     ("save.keep", "save.keep=7", NOTHING, {}),
     ("phases.name", "phases.middle.keep_head=false", NOTHING, {}),  # renamed in a test of its own
     ("phases.tasks", "phases.tags.tasks=['xnli']", {"tags"}, {"evaluations": []}),

@@ -1,7 +1,7 @@
 """Files on this machine: whole or not there, created once, exchanged only for what was seen."""
 
-import multiprocessing
 import sys
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
@@ -47,8 +47,8 @@ def _creates(path, number):
     return create(path, f"{number}" * 10_000) is not None
 
 
-def test_of_many_processes_that_create_a_file_one_does_and_it_is_whole(tmp_path):
-    with multiprocessing.get_context("fork").Pool(4) as pool:
+def test_of_many_that_create_a_file_one_does_and_it_is_whole(tmp_path):
+    with ThreadPool(4) as pool:
         created = pool.starmap(_creates, [(tmp_path / "one", number % 10) for number in range(40)])
     assert sum(created) == 1
     assert (tmp_path / "one").read_text(encoding="utf-8") == f"{created.index(True) % 10}" * 10_000
@@ -70,10 +70,10 @@ def _exchanges(path, seen, number):
     return exchange(path, seen, f"{number}") is not None
 
 
-def test_of_many_processes_that_exchange_the_same_one_does(tmp_path):
+def test_of_many_that_exchange_the_same_one_does(tmp_path):
     path = tmp_path / "holder"
     seen = create(path, "stale")
-    with multiprocessing.get_context("fork").Pool(4) as pool:
+    with ThreadPool(4) as pool:
         done = pool.starmap(_exchanges, [(path, seen, number) for number in range(40)])
     assert sum(done) == 1
     assert path.read_text(encoding="utf-8") == f"{done.index(True)}"

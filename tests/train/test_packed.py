@@ -11,12 +11,17 @@ KINDS = ("sequence", "choice", "token", "span", "mlm", "dual")
 
 
 def farthest(one, other):
-    """The largest difference of two trees, in units of the largest number of each leaf or of a hundredth of all."""
+    """The largest difference of two trees, in units of the largest number of each leaf or of a hundredth of all.
+
+    A gradient that is zero in exact arithmetic, as that of the bias which all options of a choice share, is what
+    rounding left of terms as large as any: of all is then its unit.
+    """
     largest = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(one))
 
     def of_leaf(a, b):
         a, b = np.asarray(a), np.asarray(b)
-        return float(np.abs(a - b).max() / max(np.abs(a).max(), largest / 100))
+        zero = max(np.abs(a).max(), np.abs(b).max()) < 1e-6 * largest
+        return float(np.abs(a - b).max() / (largest if zero else max(np.abs(a).max(), largest / 100)))
 
     return max(jax.tree.leaves(jax.tree.map(of_leaf, one, other)))
 
