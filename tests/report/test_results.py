@@ -195,3 +195,36 @@ def test_the_files_of_an_experiment_say_the_same(graph, runs):
     assert again == graph.experiment
     nodes = json.loads((folder / "nodes.json").read_text(encoding="utf-8"))
     assert [(node["key"], node["folder"]) for node in nodes] == [(node.key, folder_name(node)) for node in graph.nodes]
+
+
+def test_flagged_scores_are_counted_and_the_mean_without_them_stands_beside():
+    sick = {"flags": ["transductive", "at chance level"]}
+    (found,) = summary([row(score=0.75), row(lang="de", score=0.5), row(lang="fr", score=0.25, **sick)])
+    assert (found["flagged"], found["mean_of_others"], found["mean_of_others_without_flagged"]) == (1, 0.375, 0.5)
+    rows = [row(arm=arm, lang="de", **sick) for arm in "ab"]
+    assert [entry["first_arm_flagged"] for entry in summary(rows)] == [None, 1]
+    assert summary(rows)[0]["mean_of_others_without_flagged"] is None
+
+
+def test_rows_take_the_flags_of_their_language_and_of_their_phases_training(graph, runs):
+    scored = next(one for one in graph.scored if one.node.task == "udpos")
+    path = runs / folder_name(scored.node) / "scores.json"
+    langs = json.loads(path.read_text())
+    langs["langs"]["de"]["flags"] = ["at chance level"]
+    path.write_text(json.dumps(langs))
+    done = runs / folder_name(scored.node.phase) / "DONE"
+    past = [{"seed": 3, "flags": ["training loss never fell", "selected at chance level"]}]
+    trained = {
+        "skipped_steps": 2,
+        "steps_run": 1234,
+        "seed": 77,
+        "attempts": past,
+        "flags": ["selected at chance level"],
+    }
+    done.write_text(json.dumps(json.loads(done.read_text()) | trained))
+    flags = {row["lang"]: row["flags"][1:] for row in rows_of(scored, runs)}
+    of_training = [
+        "selected at chance level", "2 of 1,234 steps skipped, not finite",
+        "retried with seed 77 (seed 3: training loss never fell, selected at chance level)",
+    ]  # fmt: skip
+    assert flags == {"en": of_training, "de": ["at chance level", *of_training], "fr": of_training}

@@ -101,3 +101,24 @@ def test_of_a_model_whose_making_is_not_known_nothing_is_said():
     lines = printed([row(selection="", seed=None)])
     assert lines[-1] == "others: the mean over all languages but English"
     assert not [line for line in lines if line.startswith("target:")]
+
+
+def test_sick_scores_have_a_star_and_the_mean_without_them_stands_in_brackets():
+    sick = {"flags": ["at chance level"]}
+    rows = [row(), row(lang="de", score=0.25, **sick), row(lang="fr", score=0.375),
+            row(arm="direct", lang="en", score=0.25, **sick), row(arm="direct", lang="de", score=0.25, **sick),
+            row(arm="direct", lang="fr", score=0.25, **sick)]  # fmt: skip
+    lines = printed(rows)
+    assert cells(lines, "whole")[3:] == ["50.0", "25.0*", "37.5", "31.2", "(37.5)", "18.8"]
+    assert cells(lines, "direct")[3:] == ["25.0*", "25.0*", "25.0*", "25.0", "(–)", "0.0"]
+    assert "  xnli accuracy: whole − direct: +25.0 · +6.2 *" in lines
+    assert "* nothing learnt, or nothing that transfers; in brackets the mean over the others without these" in lines
+    assert "* xnli, whole, target: at chance level: de" in lines
+    assert "* xnli, direct, target: at chance level: en, de, fr" in lines
+
+
+def test_how_a_phase_was_trained_is_told_once():
+    told = ["retried with seed 9 (seed 7: training loss never fell)", "3 of 40 steps skipped, not finite"]
+    lines = printed([row(flags=told), row(lang="de", flags=told)])
+    assert [line for line in lines if "seed 9" in line or "skipped" in line] == [f"target: {one}" for one in told]
+    assert not [line for line in lines if line.startswith("*")]

@@ -15,6 +15,7 @@ from xlmr_flax.execute.ranking import candidate_sources, rank
 from xlmr_flax.execute.retrieval import Retrieved, retrieve
 from xlmr_flax.execute.trained import Subject, check_length, load_trained
 from xlmr_flax.graph.nodes import EvalNode
+from xlmr_flax.report.chance import judged
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
@@ -92,7 +93,14 @@ def score(subject: Subject, lang: str, predictions: Path, context: Context) -> d
         "sources": scored_files(subject.task, subject, lang, subject.data),
         "release": other_release(subject.task, subject.split, lang, subject.data),
         "counts": counts | split.counts,
+        "flags": _judged(subject, lang, found, predicted, scored),
     }
+
+
+def _judged(
+    subject: Subject, lang: str, found: Sequence[Row], predicted: Sequence[Any], scored: dict[str, float]
+) -> list[str]:
+    return judged(subject.task, [gold(subject.task, row) for row in found], predicted, scored, lang) if scored else []
 
 
 def _first_of(

@@ -9,6 +9,7 @@ from typing import Any
 
 from xlmr_flax.graph.build import Graph, Scored
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
+from xlmr_flax.report.chance import is_sick
 from xlmr_flax.storage.places import write, write_json
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.splits import parse
@@ -56,7 +57,12 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 "seed": node.phase.seed,
                 "phase_key": node.phase.key,
                 "selection": done["selection"] + (f", step {done['step']}" if done["step"] != done["steps"] else ""),
-                "flags": [*flags(node), *release_flags(langs[lang], trained)],
+                "flags": [
+                    *flags(node),
+                    *release_flags(langs[lang], trained),
+                    *langs[lang].get("flags", ()),
+                    *phase_flags(done),
+                ],
             }
 
 
@@ -84,6 +90,17 @@ def flags(node: EvalNode) -> list[str]:
         found.append(f"split {node.split}")
     if not node.phase.text and node.phase.langs != (task(node.phase.task).train_lang,):
         found.append(f"trained in {', '.join(node.phase.langs)}")
+    return found
+
+
+def phase_flags(done: Mapping[str, Any]) -> list[str]:
+    """What a reader must know of a phase's training; `done` is its DONE, and older ones do not say."""
+    found = list(done.get("flags", ()))
+    if skipped := done.get("skipped_steps"):
+        found.append(f"{skipped:,} of {done['steps_run']:,} steps skipped, not finite")
+    if past := done.get("attempts"):
+        why = "; ".join(f"seed {one['seed']}: {', '.join(one['flags'])}" for one in past)
+        found.append(f"retried with seed {done['seed']} ({why})")
     return found
 
 
@@ -119,6 +136,7 @@ def _patterns(name: str, splits: Iterable[str]) -> set[str]:
 def summary(rows: Sequence[Row]) -> list[Row]:
     """For each arm, evaluation and metric: English, the mean of the others, the gap, how far the first arm is ahead.
 
+    `flagged` counts the languages whose scores say that nothing was learnt; the mean without them stands beside.
     Arms are compared where they asked for the same and have the same languages; retrieval from a phase that an arm
     skips is that of the one before.
     """
@@ -134,15 +152,18 @@ def summary(rows: Sequence[Row]) -> list[Row]:
 
 
 def _summed(group: Sequence[Row], first: Row | None) -> Row:
-    others = [row["score"] for row in group if row["lang"] != "en"]
+    others = [row for row in group if row["lang"] != "en"]
     english = next((row["score"] for row in group if row["lang"] == "en"), None)
-    mean = sum(others) / len(others) if others else None
+    mean = _mean(others)
     return {
         **{name: group[0][name] for name in ("phase", *ONE_LINE)},
         "english": english,
         "mean_of_others": mean,
+        "flagged": sum(is_sick(row["flags"]) for row in group),
+        "mean_of_others_without_flagged": _mean([row for row in others if not is_sick(row["flags"])]),
         "gap": None if english is None or mean is None else english - mean,
         "first_arm": first["arm"] if first else None,
+        "first_arm_flagged": first["flagged"] if first else None,
         "first_arm_ahead_english": _ahead(first, "english", english),
         "first_arm_ahead_mean_of_others": _ahead(first, "mean_of_others", mean),
         "languages": len(group),
@@ -168,6 +189,10 @@ def write_results(results: dict[str, Any], graph: Graph, folder: Path) -> None:
 def experiment_folder(graph: Graph, runs: Path) -> Path:
     """Where an experiment's results are."""
     return runs / f"{graph.experiment.name}-{graph.fingerprint}"
+
+
+def _mean(rows: Sequence[Row]) -> float | None:
+    return sum(row["score"] for row in rows) / len(rows) if rows else None
 
 
 def _ahead(first: Row | None, name: str, value: float | None) -> float | None:

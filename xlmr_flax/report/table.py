@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from xlmr_flax.report.chance import SICK, is_sick
 from xlmr_flax.report.results import ONE_LINE
 
 Row = dict[str, Any]
@@ -64,11 +65,9 @@ def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for entry in summary:
         by_lang = {row["lang"]: row for row in rows if _same(row, entry)}
-        cells = [_percent(by_lang[lang]["score"]) if lang in by_lang else "" for lang in langs]
+        cells = [_score(by_lang[lang]) if lang in by_lang else "" for lang in langs]
         metric = _metric(entry) if not common else NAMES.get(entry["metric"], entry["metric"])
-        table.add_row(
-            entry["arm"], entry["phase"], metric, *cells, _percent(entry["mean_of_others"]), _percent(entry["gap"])
-        )
+        table.add_row(entry["arm"], entry["phase"], metric, *cells, _others(entry), _percent(entry["gap"]))
     counts = {row["lang"]: f"{row['n_scored']:,}" for row in rows}
     table.add_section()
     table.add_row("examples", "", "", *(counts[lang] for lang in langs), "", "", style="dim")
@@ -82,7 +81,8 @@ def _differences(summary: Iterable[Row]) -> Iterable[str]:
                 "–" if entry[name] is None else f"{100 * entry[name]:+.1f}"
                 for name in ("first_arm_ahead_english", "first_arm_ahead_mean_of_others")
             )
-            yield f"{entry['task']} {_metric(entry)}: {entry['first_arm']} − {entry['arm']}: {figures}"
+            told = " *" if entry["flagged"] or entry["first_arm_flagged"] else ""
+            yield f"{entry['task']} {_metric(entry)}: {entry['first_arm']} − {entry['arm']}: {figures}{told}"
 
 
 def _metric(entry: Row) -> str:
@@ -94,6 +94,7 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
     if not rows:
         yield "no scores yet"
         return
+    yield from _sick_notes(rows)
     selections = dict.fromkeys((row["phase"], row["selection"].split(", step")[0]) for row in rows)
     for phase, selection in selections:
         if selection:
@@ -117,6 +118,36 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
     for flag in dict.fromkeys(flag for row in rows for flag in row["flags"] if flag.startswith(RELEASES)):
         tasks = sorted({row["task"] for row in rows if flag in row["flags"]})
         yield f"{', '.join(tasks)}: {flag}, not the source that the task names first"
+
+
+def _sick_notes(rows: Sequence[Row]) -> Iterable[str]:
+    """What the stars mean, and what else must be known of how phases were trained."""
+    found: dict[tuple[str, ...], dict[str, None]] = {}
+    for row in rows:
+        for flag in (flag for flag in row["flags"] if flag.startswith(SICK)):
+            found.setdefault((row["task"], row["arm"], row["phase"], flag), {})[row["lang"]] = None
+    if found:
+        yield "* nothing learnt, or nothing that transfers; in brackets the mean over the others without these"
+    for (task, arm, phase, flag), langs in found.items():
+        yield f"* {', '.join(filter(None, (task, arm, phase)))}: {flag}: {', '.join(langs)}"
+    for flag in dict.fromkeys(flag for row in rows for flag in row["flags"] if _of_training(flag)):
+        yield f"{', '.join(dict.fromkeys(row['phase'] for row in rows if flag in row['flags']))}: {flag}"
+
+
+def _of_training(flag: str) -> bool:
+    return flag.startswith("retried with seed ") or flag.endswith(" steps skipped, not finite")
+
+
+def _score(row: Row) -> str:
+    return _percent(row["score"]) + "*" * is_sick(row["flags"])
+
+
+def _others(entry: Row) -> str:
+    """The mean, and beside it the one without flagged languages where they are others."""
+    mean, without = entry["mean_of_others"], entry["mean_of_others_without_flagged"]
+    if mean == without:
+        return _percent(mean)
+    return f"{_percent(mean)} ({_percent(without) or '–'})"
 
 
 def _same(row: Row, entry: Row) -> bool:
