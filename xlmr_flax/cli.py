@@ -437,6 +437,28 @@ def fetch_data(
         raise listed(list(dict.fromkeys(problems)))
 
 
+@data_app.command(name="show")
+def show_data(
+    target: Annotated[str, typer.Argument(help="The folder of a run, or of one of its phases.", show_default=False)],
+    step: Annotated[int, typer.Option(help="Which step, the first being 1, as in train.jsonl.", show_default=False)],
+    phase: Annotated[
+        str | None, typer.Option(help="Which phase of a run, by its name; the last one by default.")
+    ] = None,
+    runs: Runs = RUNS,
+    data: Data = DATA,
+    cache: Cache = CACHE,
+) -> None:
+    """Print what a training step was, or will be, trained on.
+
+    Each example with its id, language, label and place in the batch, and
+    its text as it is encoded. Read from the phase's folder and the cache.
+    """
+    from xlmr_flax.execute.show import show_batch
+
+    for line in show_batch(target, phase, step, _folders(runs, data, cache)):
+        print(line)  # noqa: T201
+
+
 @data_app.command()
 def miniworld(
     folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],

@@ -21,13 +21,9 @@ from xlmr_flax.data.encoded import joined
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.train.checkpoint import Checkpoints
 from xlmr_flax.train.sharding import make_mesh
-from xlmr_flax.train.step import State, abstract_state, make_model, make_train_step, place_batch, place_course
+from xlmr_flax.train.step import State, abstract_state, make_model, make_train_step, parts_of, place_batch, place_course
 
 VOCABULARY, LENGTH, BATCH = 250_002, 64, 8
-
-
-def parts_of(state: State) -> dict:
-    return {**state.params, "optimizer": state.opt, "step": state.step}
 
 
 def size_of(parts: dict) -> int:

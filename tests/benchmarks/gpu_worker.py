@@ -33,20 +33,18 @@ def ours(work):
     def take(rows, remat):
         model = steps.make_model(arch, spec, compute=work["compute"], remat=remat, mesh=mesh)
         params = steps.initial_params(model, mesh, key=jax.random.key(0))
-        opt = steps.initial_opt(model, optim, mesh, params)
-        first = jax.device_put(np.int32(0), steps.abstract_state(model, optim, mesh).step.sharding)
-        state = steps.State(params, opt, first)
-        del params, opt
+        state = steps.initial_state(model, optim, mesh, params)
+        del params
         examples = full_examples("sequence", items=rows, units=1, length=work["length"])
         host = TrainingBatches(examples, np.arange(rows), batch_size=rows, micro_batches=1, seed=0)(0)
         step, course = steps.make_train_step(model, optim, mesh), steps.place_course(optim, mesh, seed=0, steps=COURSE)
 
         def one():
             nonlocal state
-            state, tally = step(state, steps.place_batch(host, mesh, lead=1), course)
-            return tally
+            state, outcome = step(state, steps.place_batch(host, mesh, lead=1), course)
+            return outcome
 
-        return timed(one, lambda tally: float(tally.total))
+        return timed(one, lambda outcome: float(outcome.total))
 
     def too_much(problem):
         return "RESOURCE_EXHAUSTED" in str(problem) or "out of memory" in str(problem).lower()

@@ -18,12 +18,13 @@ from jax.sharding import PartitionSpec as P
 from rich.console import Console
 
 from xlmr_flax.config.schema import Mesh, Optim
-from xlmr_flax.data.batch import Batch, SequenceTarget, Tally, Tokens
+from xlmr_flax.data.batch import Batch, Outcome, SequenceTarget, Tally, Tokens
 from xlmr_flax.execute.devices import prepare_cpu
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.train import sharding, step
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.optimizer import make_optimizer
+from xlmr_flax.train.watch import Watch
 
 PARAMETERS, SIZE = 133, 8  # with Adam's two moments of each: 399 arrays, and Adam's count and the step
 ROWS, LENGTH, STEPS = 8, 16, 100_000
@@ -70,8 +71,8 @@ def ours(mesh, log):
 
     def take(number):
         nonlocal state
-        state, tally = train(state, step.place_batch(host, mesh, lead=1), course)
-        log.step(number, tally, examples=ROWS, tokens=ROWS * LENGTH)
+        state, outcome = train(state, step.place_batch(host, mesh, lead=1), course)
+        log.step(number, outcome, examples=ROWS, tokens=ROWS * LENGTH)
         return state
 
     return take
@@ -86,11 +87,11 @@ def nnx_jit(mesh, log):
     def train(module, optimizer, batch):
         total, gradients = nnx.value_and_grad(lambda module: module(batch.target.weight_BS))(module)
         optimizer.update(module, gradients)
-        return Tally(total, batch.target.weight_BS.sum())
+        return Outcome(total, batch.target.weight_BS.sum(), jnp.int32(0), jnp.int32(0))
 
     def take(number):
-        tally = train(module, optimizer, step.place_batch(host, mesh, lead=1))
-        log.step(number, tally, examples=ROWS, tokens=ROWS * LENGTH)
+        outcome = train(module, optimizer, step.place_batch(host, mesh, lead=1))
+        log.step(number, outcome, examples=ROWS, tokens=ROWS * LENGTH)
         return nnx.state(module)
 
     return take
@@ -99,8 +100,8 @@ def nnx_jit(mesh, log):
 def main(engine, folder):
     prepare_cpu(Mesh())
     mesh, taken = sharding.make_mesh(Mesh()), 0
-    console = Console(quiet=True)
-    with Log(Path(folder), name=engine, start=0, steps=STEPS, every_steps=50, console=console) as log:
+    how = {"console": Console(quiet=True), "watch": Watch(engine, max_skipped_steps=10, batch_of=str)}
+    with Log(Path(folder), name=engine, start=0, steps=STEPS, every_steps=50, **how) as log:
         take = {"ours": ours, "nnx": nnx_jit}[engine](mesh, log)
         print(json.dumps("ready"), flush=True)
         for line in sys.stdin:

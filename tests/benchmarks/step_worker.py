@@ -58,16 +58,14 @@ def ours():
     arch = Architecture(vocab_size=WORDS, **SHAPE)
     model = steps.make_model(arch, HeadSpec("sequence", CLASSES), compute="float32", remat="none", mesh=mesh)
     params = steps.initial_params(model, mesh, key=jax.random.key(0))
-    opt = steps.initial_opt(model, optim, mesh, params)
-    first = jax.device_put(np.int32(0), steps.abstract_state(model, optim, mesh).step.sharding)
-    state = steps.State(params, opt, first)
+    state = steps.initial_state(model, optim, mesh, params)
     step, course = steps.make_train_step(model, optim, mesh), steps.place_course(optim, mesh, seed=0, steps=STEPS)
     hosts = {name: batches(packed=name == "packed") for name in ("padded", "packed")}
 
     def take(name, number):
         nonlocal state
-        state, tally = step(state, steps.place_batch(hosts[name][number % HELD], mesh, lead=1), course)
-        jax.block_until_ready((state, tally))
+        state, outcome = step(state, steps.place_batch(hosts[name][number % HELD], mesh, lead=1), course)
+        jax.block_until_ready((state, outcome))
 
     return take
 

@@ -43,7 +43,7 @@ def test_the_share_of_real_positions(examples, batch_size, chips, record):
     steps = range(500, 500 + max(60, 9600 // batch_size))  # none of those that the shapes were chosen by
     for step in steps:
         items = batches.items(step)
-        layout = batches._layout(items)
+        layout = batches.layout(items)
         real, positions = real + int(sizes[items].sum()), positions + layout.rows * layout.length
         counts = np.bincount(np.searchsorted(BUCKETS, sizes[items]), minlength=len(BUCKETS))
         buckets += int((-(-counts // chips) * chips * BUCKETS).sum())

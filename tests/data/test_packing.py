@@ -216,7 +216,7 @@ def test_a_phase_has_four_shapes_at_most_that_divide_and_any_batch_finds_one(siz
     assert len(batches.shapes) <= TRAINING_SHAPES
     assert all(shape.rows % shards == 0 and shape.length % SLOT == 0 for shape in batches.shapes)
     longest = np.full(8, np.argmax(sizes))  # a batch of the longest unit alone
-    assert batches._layout(longest).length >= max(sizes)
+    assert batches.layout(longest).length >= max(sizes)
     for step in range(3):
         assert batches(step).tokens.ids_BL.shape[1:] in [tuple(shape) for shape in batches.shapes]
 
@@ -309,7 +309,7 @@ def test_most_positions_are_real(batch_size, chips, share, than_padded, than_buc
     steps = range(1000, 1000 + max(10, 3000 // batch_size))  # none of those that the shapes were chosen by
     for step in steps:
         items = batches.items(step)
-        layout = batches._layout(items)
+        layout = batches.layout(items)
         real, positions = real + sizes[items].sum(), positions + layout.rows * layout.length
         buckets += in_buckets(sizes[items], (32, 48, 72, 128), chips)
     assert real / positions >= share

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import math
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -14,7 +15,9 @@ import pytest
 from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
 from xlmr_flax.execute import local, phase
+from xlmr_flax.execute.attempts import seed_of
 from xlmr_flax.execute.phase import check_sources, prepare, run_phase
+from xlmr_flax.execute.show import show_batch
 from xlmr_flax.graph.build import build
 from xlmr_flax.train.checkpoint import Checkpoints, load_selected
 from xlmr_flax.train.loop import Stop
@@ -108,8 +111,13 @@ def test_what_is_saved_half_way_is_the_same_after_a_restart_to_the_optimizers_la
         records.append(json.loads(text)["custom_metadata"])
     assert records[0] == records[1]
     names = [name.split(".")[0] for name in records[0]["leaves"]]
-    assert {name: names.count(name) for name in names} == {"encoder": 21, "head": 4, "optimizer": 2 * 25 + 1, "step": 1}
-    assert records[0]["progress"]["log"]["tallies"]
+    assert {name: names.count(name) for name in names} == {
+        "encoder": 21,
+        "head": 4,
+        "optimizer": 2 * 25 + 1,
+        "counters": 3,
+    }
+    assert records[0]["progress"]["log"]["outcomes"]
 
 
 @pytest.fixture
@@ -143,7 +151,7 @@ def killed(module, name, *, at=1):
 
 @pytest.mark.parametrize(
     ("name", "at"),
-    [("place_batch", 3), ("place_batch", 8), ("save_selected", 1), ("create", 1), ("remove_training", 1)],
+    [("place_batch", 3), ("place_batch", 8), ("save_selected", 1), ("create", 1), ("remove_checkpoints", 1)],
     ids=["before the first save", "between two saves", "after the last step", "before DONE", "after DONE"],
 )
 def test_killed_without_a_word_and_run_again_is_never_having_been_killed(name, at, lab, desk):
@@ -260,13 +268,81 @@ def test_a_phase_with_patience_ends_early_hands_over_its_best_and_survives_a_sto
     assert done(straight)["evaluations"] == [{"step": step, "score": score} for step, score in scores.items()]
 
 
-def test_a_loss_that_is_not_finite_ends_with_exit_code_3_and_saves_nothing(desk, phases):
-    desk = desk(phases=phases("nli", optim={"peak_lr": 1e38, "warmup_frac": 0.0}))
-    with pytest.raises(TrainingError, match=r"nli: the loss is nan at .*; a lower peak_lr often helps") as caught:
-        run(desk)
-    assert caught.value.exit_code == 3
-    assert not list((desk.folder("nli") / "checkpoints" / "training").iterdir())
+def test_a_loss_that_stays_not_finite_ends_with_exit_code_3_and_names_the_batch_that_began_it(desk, phases):
+    desk = desk(phases=phases("nli", optim={"peak_lr": 1e38, "warmup_frac": 0.0}, max_skipped_steps=7))
+    told = []
+    for _ in range(2):  # the second time from a checkpoint that lies in the midst of it
+        with pytest.raises(
+            TrainingError, match=r"nli: the loss is nan, not finite at step 8; .* since step 2"
+        ) as caught:
+            run(desk)
+        told.append(str(caught.value))
+        assert caught.value.exit_code == 3
+    assert told[0] == told[1]
+    assert desk.said().count("nli: continues at step 5") == 1
+    assert re.search(rf"Step 2 trained on en \d+, .* and 8 more; .* data show {desk.folder('nli')} --step 2", told[0])
     assert not (desk.folder("nli") / "DONE").exists()
+
+
+def test_a_step_that_is_not_finite_is_left_out_and_the_phase_goes_on(lab, desk, monkeypatch):
+    straight, parted = desk(folder="a"), desk(folder="b")
+    monkeypatch.setattr(phase, "make_train_step", with_a_bad_step(phase.make_train_step, 6))
+    run(straight)
+    run(parted, stop_at=7)
+    run(parted)
+    assert_like(straight, parted)
+    assert [row["skipped_steps"] for row in log_rows(straight) if "loss" in row] == [1, 1]
+    assert (done(straight)["skipped_steps"], done(straight)["steps_run"]) == (1, 13)
+    assert done(lab)["skipped_steps"] == 0
+
+
+def test_a_phase_that_learnt_nothing_is_tried_with_another_seed_and_says_so(lab, desk, phases, monkeypatch):
+    judged = phase.learnt_nothing
+
+    def scripted(declared, settings, watch, golds, *, score, metric):
+        judged(declared, settings, watch, golds, score=score, metric=metric)
+        return ["training loss never fell"] if watch.losses[0] == first else []
+
+    first = next(row["loss"] for row in log_rows(lab) if "loss" in row)  # of the first seed
+    monkeypatch.setattr(phase, "learnt_nothing", scripted)
+    straight, parted = (desk(folder=folder, phases=phases("nli", retries=2)) for folder in "ab")
+    assert run(straight) == 2 * 13
+    run(parted, stop_at=6)
+    patch = killed(phase, "give_up")
+    with pytest.raises(KilledError):
+        run(parted)
+    patch.undo()
+    run(parted, stop_at=5)  # after the steps that were lost
+    run(parted)
+    assert_like(straight, parted)
+    told = done(straight)
+    assert (told["seed"], told["flags"]) == (seed_of(3, 1), [])
+    assert [(one["seed"], one["steps_run"], one["flags"]) for one in told["attempts"]] == [
+        (3, 13, ["training loss never fell"])
+    ]
+    assert told["attempts"][0]["score"] == done(lab)["score"]
+    assert "nli: seed 3 learnt nothing (training loss never fell); starting again with seed" in straight.said()
+    assert log_rows(straight) != log_rows(lab)
+    shown = [list(show_batch(str(each.folder("nli")), None, 1, lab.context.folders))[1:] for each in (lab, straight)]
+    assert shown[0] != shown[1]
+
+
+def with_a_bad_step(make, bad):
+    """Makes training steps of which the one of this number finds weights that are not finite, and forgets them."""
+
+    def made(*args):
+        step = make(*args)
+
+        def call(state, batch, course):
+            if int(state.step) + 1 != bad:
+                return step(state, batch, course)
+            broken = jax.tree.map(lambda x: x * np.float32("nan"), state.params)
+            after, outcome = step(state._replace(params=broken), batch, course)
+            return after._replace(params=state.params), outcome
+
+        return call
+
+    return made
 
 
 def test_the_best_step_is_handed_over_and_not_the_last(lab, desk):

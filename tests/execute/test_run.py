@@ -121,7 +121,7 @@ def first_and_parent(lab, name, *, keep_head=None):
     if keep_head is not None:
         node = dataclasses.replace(node, phase=node.phase.model_copy(update={"keep_head": keep_head}))
     material = phase.prepare(node, lab.context)
-    first = phase.first_params(node, lab.context, material.model)
+    first = phase.first_params(node, lab.context, material.model, seed=node.seed)
     parent = load_trained(lab.context.folders.of(node.parent), lab.context.folders, lab.context.mesh)
     return first, parent.params
 

@@ -56,7 +56,7 @@ def finish(run_folder, *names):
 
 
 def chosen(run_folder, name=None, wanted=None):
-    found = target._phase_folder(run_folder, name, task(wanted) if wanted else None)
+    found = target.phase_folder(run_folder, name, task(wanted) if wanted else None)
     return str(found.relative_to(run_folder.parent))
 
 
@@ -127,9 +127,9 @@ def test_a_run_in_which_nothing_is_finished_is_told(run_folder):
 def test_a_phases_own_folder_has_nothing_to_choose(graph, run_folder):
     finish(run_folder, folders(graph)["whole", "tags"])
     own = run_folder.parent / folders(graph)["whole", "tags"]
-    assert target._phase_folder(own, None, None) == own
+    assert target.phase_folder(own, None, None) == own
     with pytest.raises(InputError, match=r"this is one phase's folder, so --phase tags has nothing to choose from"):
-        target._phase_folder(own, "tags", None)
+        target.phase_folder(own, "tags", None)
 
 
 @pytest.mark.parametrize("command", ["open", "export"])

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 
 from xlmr_flax.train.checkpoint import Checkpoints
-from xlmr_flax.train.step import State, abstract_state
+from xlmr_flax.train.step import abstract_state, parts_of, state_of
 
 STEPS = 20
-
-
-def parts_of(state):
-    return {**state.params, "optimizer": state.opt, "step": state.step}
 
 
 def relay(part_on, folder, meshes, optim):
@@ -26,7 +22,7 @@ def relay(part_on, folder, meshes, optim):
         found = checkpoints.restore(parts_of(abstract_state(part.model, optim, part.mesh)))
         assert (found.step if found else 0) == first
         parts = found.parts if found else parts_of(part.start())
-        state = State({name: parts[name] for name in ("encoder", "head")}, parts["optimizer"], parts["step"])
+        state = state_of(parts)
         for step in range(first, last):
             state, tally = part.step(state, part.place(step), part.course)
             losses.append(float(tally.total) / float(tally.count))

@@ -8,19 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from xlmr_flax.data.batch import Tally
-from xlmr_flax.errors import TrainingError
+from xlmr_flax.data.batch import Outcome
 from xlmr_flax.train.log import Log, cut
+from xlmr_flax.train.watch import SickError, Watch
+
+NAN, INF = float("nan"), float("inf")
 
 
-def tally(total, count=2.0):
-    return Tally(np.float32(total), np.float32(count))
+def outcome(total, count=2.0, *, skipped=0, in_row=0):
+    return Outcome(np.float32(total), np.float32(count), np.int32(skipped), np.int32(in_row))
 
 
-def open_log(folder, *, start=0, every_steps=4, carried=None):
+def open_log(folder, *, start=0, every_steps=4, carried=None, limit=3):
     folder.mkdir(exist_ok=True)
-    console = Console(quiet=True)
-    return Log(folder, name="toy", start=start, steps=20, every_steps=every_steps, console=console, carried=carried)
+    how = {"start": start, "steps": 20, "every_steps": every_steps, "console": Console(quiet=True), "carried": carried}
+    watch = Watch("toy", max_skipped_steps=limit, batch_of=lambda step: f"Step {step} trained on en 7")
+    return Log(folder, name="toy", watch=watch, **how)
 
 
 def rows(folder):
@@ -33,13 +36,19 @@ def losses(folder):
 
 def feed(log, steps):
     for step in steps:
-        log.step(step, tally(step * 1.1, step % 3 + 1), examples=8, tokens=50)
+        log.step(step, outcome(step * 1.1, step % 3 + 1), examples=8, tokens=50)
+
+
+def fail(log, steps, *, total=NAN, before=0):
+    """Steps that were not applied, one after the other."""
+    for number, step in enumerate(steps, start=1):
+        log.step(step, outcome(total, skipped=before + number, in_row=number), examples=8, tokens=50)
 
 
 def test_a_row_is_the_sum_over_its_steps_divided_once_by_their_count(tmp_path):
     with open_log(tmp_path) as log:
         for step, (total, count) in enumerate([(1, 1), (9, 3), (2, 1), (8, 5)], start=1):
-            log.step(step, tally(total, count), examples=8, tokens=50)
+            log.step(step, outcome(total, count), examples=8, tokens=50)
         log.flush()
     assert losses(tmp_path) == [(4, 2.0)]
 
@@ -92,21 +101,59 @@ def test_rows_after_the_checkpoint_and_a_half_written_one_are_cut(tmp_path):
     assert path.read_text() == ""
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_ends_the_training(tmp_path, value):
+@pytest.mark.parametrize(
+    ("total", "what"), [(NAN, "loss is nan, not"), (INF, "loss is inf, not"), (1.0, "gradients are not")]
+)
+def test_as_many_steps_in_a_row_as_are_allowed_end_the_training(tmp_path, total, what):
     with open_log(tmp_path) as log:
-        feed(log, range(1, 4))
-        log.step(4, tally(value), examples=8, tokens=50)
-        with pytest.raises(TrainingError, match=f"toy: the loss is {value} at step 4; a lower peak_lr") as caught:
+        feed(log, [1])
+        fail(log, [2, 3, 4], total=total)
+        with pytest.raises(
+            SickError, match=f"toy: the {what} finite at step 4; the same in every step since"
+        ) as caught:
             log.flush()
+    assert "since step 2, and none of them was applied. Step 2 trained on en 7. A lower peak_lr" in str(caught.value)
     assert caught.value.exit_code == 3
     assert rows(tmp_path) == []
 
 
-def test_a_loss_that_is_not_finite_is_not_saved_either(tmp_path):
+def test_fewer_are_left_out_of_the_mean_and_counted(tmp_path):
     with open_log(tmp_path) as log:
-        log.step(1, tally(float("nan")), examples=8, tokens=50)
-        with pytest.raises(TrainingError, match="toy: the loss is nan at one of the last steps"):
+        log.step(1, outcome(4.0), examples=8, tokens=50)
+        fail(log, [2, 3])
+        log.step(4, outcome(8.0, skipped=2), examples=8, tokens=50)
+        fail(log, [5, 6], before=2)
+        feed(log, [7, 8])
+        log.flush()
+    assert (rows(tmp_path)[0]["loss"], rows(tmp_path)[0]["skipped_steps"]) == (3.0, 2)
+    assert losses(tmp_path)[1][1] == pytest.approx((7 * 1.1 + 8 * 1.1) / (2 + 3))
+
+
+def test_a_row_of_steps_none_of_which_was_applied_has_no_loss(tmp_path):
+    with open_log(tmp_path, limit=5) as log:
+        fail(log, [1, 2, 3, 4])
+        log.flush()
+    assert [(row["step"], row["skipped_steps"]) for row in rows(tmp_path)] == [(4, 4)]
+    assert losses(tmp_path) == []
+
+
+def test_skipped_steps_are_carried_over_a_restart_as_json(tmp_path):
+    with open_log(tmp_path) as log:
+        feed(log, [1])
+        fail(log, [2])
+        carried = json.loads(json.dumps(log.carry(), allow_nan=False))
+    with open_log(tmp_path, start=2, carried=carried) as log:
+        assert log.carry() == carried
+        fail(log, [3], before=1)
+        feed(log, [4])
+        log.flush()
+    assert losses(tmp_path) == [(4, pytest.approx((1.1 + 4.4) / (2 + 2)))]
+
+
+def test_a_state_after_too_many_is_not_saved_either(tmp_path):
+    with open_log(tmp_path, limit=1) as log:
+        log.step(1, outcome(NAN, skipped=1, in_row=1), examples=8, tokens=50)
+        with pytest.raises(SickError, match=r"toy: the loss is nan, not finite at step 1\. Step 1 trained"):
             log.carry()
 
 

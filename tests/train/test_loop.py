@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from xlmr_flax.data.batch import Tally
+from xlmr_flax.data.batch import Outcome
 from xlmr_flax.errors import Interrupted, TrainingError
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, due, read, train
 from xlmr_flax.train.step import place_batch
+from xlmr_flax.train.watch import Watch
 
 
 class Numbers:
@@ -56,14 +57,16 @@ class Told(NamedTuple):
         def step_fn(state, batch):
             self.events.append(("step", int(batch)))
             stop.asked = stop.asked or stop_at == int(batch) + 1
-            return state + [int(batch)], Tally(np.float32(1), np.float32(1))
+            return state + [int(batch)], Outcome(np.float32(1), np.float32(1), np.int32(0), np.int32(0))
 
         def evaluate(state):
             self.events.append(("evaluate", len(state)))
             return {"f1": scores[len(state)] if scores else 0.5}
 
         folder.mkdir(exist_ok=True)
-        with Log(folder, name="toy", start=start, steps=steps, every_steps=2, console=Console(quiet=True)) as log:
+        watch = Watch("toy", max_skipped_steps=10, batch_of=str)
+        how = {"name": "toy", "start": start, "steps": steps, "every_steps": 2, "console": Console(quiet=True)}
+        with Log(folder, **how, watch=watch) as log:
             return train(
                 state or [],
                 start=start,
@@ -207,7 +210,15 @@ def test_the_loop_moves_nothing_between_host_and_device_but_where_it_says_so(tra
     part = trainer("sequence", "one")
     state = part.run(1)[0]
     with (
-        Log(tmp_path, name="toy", start=1, steps=13, every_steps=5, console=Console(quiet=True)) as log,
+        Log(
+            tmp_path,
+            name="toy",
+            start=1,
+            steps=13,
+            every_steps=5,
+            console=Console(quiet=True),
+            watch=Watch("toy", max_skipped_steps=10, batch_of=str),
+        ) as log,
         jax.transfer_guard("disallow"),
     ):
         state, last = train(
@@ -226,4 +237,4 @@ def test_the_loop_moves_nothing_between_host_and_device_but_where_it_says_so(tra
             stop=Stop(),
         )
     assert (last, int(state.step)) == (13, 13)
-    assert (tmp_path / "train.jsonl").read_text().count("loss") == 3
+    assert (tmp_path / "train.jsonl").read_text().count('"loss"') == 3

@@ -10,10 +10,13 @@ import optax
 import pytest
 
 from xlmr_flax.config.schema import Optim
+from xlmr_flax.data.batch import Tally
+from xlmr_flax.train.optimizer import make_optimizer
 from xlmr_flax.train.step import (
     State,
     _train_program,
     abstract_params,
+    abstract_state,
     initial_head,
     initial_params,
     learning_rate,
@@ -24,6 +27,7 @@ from xlmr_flax.train.step import (
 )
 
 STEPS = 3
+NAN, INF = float("nan"), float("inf")
 ON_MESHES = [
     *(("sequence", mesh) for mesh in ("data", "fsdp", "tensor")),
     *((kind, "mix") for kind in ("choice", "token", "span", "mlm")),
@@ -118,7 +122,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_micro_batches(trainer):
     quiet = SimpleNamespace(loss=lambda params, batch, noise: part.model.loss(params, batch, None))
     step = functools.partial(train_step, model=quiet, tx=optax.identity())
     course = place_course(Optim(peak_lr=1.0, warmup_frac=0.0), part.mesh, seed=0, steps=100)
-    state = State(params, optax.identity().init(params), jnp.int32(0))
+    state = State(params, optax.identity().init(params), *[jnp.int32(0)] * 3)
     found, wanted = jax.jit(lambda state: (step(state, batch, course)[0].params, jax.grad(mean)(state.params)))(state)
     gradients = jax.tree.map(lambda before, after: before - after, params, found)
     assert farthest(wanted, gradients, at_least=1e-2) < 1e-4
@@ -231,3 +235,62 @@ def test_fresh_weights_are_the_same_on_any_mesh_and_under_any_head(arch, specs, 
     assert farthest(initial_head(mix, mesh("mix"), key=key), fresh["head"]) == 0
     places = jax.tree.map(lambda x: x.sharding, abstract_params(mix, mesh("mix")))
     assert jax.tree.map(lambda x: x.sharding, fresh) == places
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+@pytest.mark.parametrize(("loss", "gradient"), [(NAN, 0.0), (INF, 0.0), (0.0, NAN), (0.0, -INF)])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(loss, gradient, clip_norm, trainer, optim):
+    part = trainer("sequence", "one")
+    tx = make_optimizer(optim.model_copy(update={"clip_norm": clip_norm}))
+
+    def gradients(model, params, batch, noise):
+        # Without the model's own, which other tests compile: only what comes after them is looked at.
+        grads = jax.tree.map(jnp.ones_like, params)
+        return Tally(jnp.float32(32) + loss, jnp.float32(32)), jax.tree.map(
+            lambda g: g.at[(0,) * g.ndim].add(gradient), grads
+        )
+
+    step = jax.jit(functools.partial(train_step, model=part.model, tx=tx, gradients=gradients))
+    params = part.start().params
+    before = State(params, tx.init(params), jnp.int32(7), jnp.int32(2), jnp.int32(1))
+    after, outcome = step(before, part.place(0), part.course)
+    for name in ("params", "opt"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
+    assert (int(after.step), int(after.skipped), int(after.in_row)) == (8, 3, 2)
+    assert (int(outcome.skipped), int(outcome.in_row)) == (3, 2)
+
+
+def test_a_step_that_is_finite_is_applied_and_ends_the_row(trainer):
+    part = trainer("sequence", "one")
+    before = part.start()._replace(skipped=jnp.int32(2), in_row=jnp.int32(2))
+    wanted, _ = part.step(part.start(), part.place(0), part.course)
+    after, outcome = part.step(before, part.place(0), part.course)
+    jax.tree.map(np.testing.assert_array_equal, after.params, wanted.params)
+    assert (int(after.skipped), int(after.in_row), int(outcome.in_row)) == (2, 0, 0)
+
+
+def test_whether_a_step_is_finite_costs_no_reduction_and_no_exchange_of_its_own(trainer, optim):
+    part = trainer("sequence", "mix")
+    tx = make_optimizer(optim)
+
+    def gradients(model, params, batch, noise):
+        return Tally(jnp.float32(32), jnp.float32(32)), jax.tree.map(lambda x: 2 * x, params)
+
+    def unchecked(state, batch, course):
+        grads = jax.tree.map(lambda x: 2 * x / jnp.float32(32), state.params)
+        updates, opt = tx.update(grads, state.opt, state.params)
+        lr = learning_rate(state.step, course)
+        return jax.tree.map(lambda p, u: p - lr * u, state.params, updates), opt
+
+    def counted(step):
+        text = (
+            jax.jit(step, donate_argnums=0)
+            .lower(abstract_state(part.model, optim, part.mesh), None, part.course)
+            .compile()
+            .as_text()
+        )
+        return {word: text.count(f" {word}(") for word in ("reduce", "all-reduce", "all-gather")}
+
+    found = counted(functools.partial(train_step, model=part.model, tx=tx, gradients=gradients))
+    assert found == counted(unchecked)
+    assert found["all-reduce"] > 0

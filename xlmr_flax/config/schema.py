@@ -113,6 +113,12 @@ class Phase(Settings):
     selection: Selection | None = None  # None: the last step
     accumulation: int = how(1, gt=0)  # micro-batches a step
     packing: bool = how(True)  # several short examples share a row; nothing but speed and memory depends on it
+    # A step whose loss or gradients are not finite is not applied; after so many in a row the phase stops. No result
+    # depends on it: it decides whether there is one.
+    max_skipped_steps: int = how(10, gt=0)
+    # How often training starts again with another seed where it learnt nothing: its loss never fell, the selected score
+    # is at chance, or it stopped because of skipped steps. Never by a score of a table.
+    retries: int = later(0, ge=0)
 
 
 Layer = Annotated[int, Field(ge=0)]

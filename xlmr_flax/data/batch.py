@@ -97,3 +97,16 @@ class Tally(NamedTuple):
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(self.total + other.total, self.count + other.count)
+
+
+class Outcome(NamedTuple):
+    """What a training step tells: the sum and the count of its losses, and how the training fares until now.
+
+    `skipped` steps were not applied, because their loss or their gradients were not finite; of these the last `in_row`
+    came one after the other, so that 0 says that this step was applied.
+    """
+
+    total: jax.Array
+    count: jax.Array
+    skipped: jax.Array  # int32
+    in_row: jax.Array  # int32

@@ -23,7 +23,7 @@ from xlmr_flax.data.batch import (
     Tokens,
     TokenTarget,
 )
-from xlmr_flax.data.encode import Encoded
+from xlmr_flax.data.encoded import Encoded, name_of
 from xlmr_flax.data.order import first_items, items_at
 from xlmr_flax.data.packing import (
     SAMPLED_UNITS,
@@ -74,6 +74,7 @@ class Examples:
     pad: int  # id of <pad>
     units_per_item: int = 1  # choices, queries with their documents: the units of an example are never parted
     masking: Masking | None = None
+    entry: str | None = None  # where in the cache they are
 
     @property
     def items(self) -> int:
@@ -102,8 +103,15 @@ class Examples:
             example=encoded.example[:units],
             label=encoded.label[: {"token": tokens, "span": units}.get(self.kind, count)],
             where=encoded.where[:tokens],
+            cut=encoded.cut[:units],
+            name=encoded.name[: encoded.name_start[count]] if len(encoded.name_start) else encoded.name,
+            name_start=encoded.name_start[: count + 1],
         )
         return replace(self, encoded=part)
+
+    def name(self, item: int) -> tuple[str, str]:
+        """The language of an item's row, "" where it has none, and the row's id."""
+        return name_of(self.encoded, int(self.encoded.example[item * self.units_per_item]))
 
     def units(self, items: np.ndarray) -> np.ndarray:
         """The numbers of the items' units; −1 for those of an item below 0."""
@@ -283,7 +291,7 @@ class TrainingBatches:
     def __call__(self, step: int) -> Batch:
         """Batch `step`, each array with the micro-batches as its first axis."""
         items = self.items(step)
-        batch = self.examples.laid(items, self._layout(items), noise=generator(self.seed, "mask", step))
+        batch = self.examples.laid(items, self.layout(items), noise=generator(self.seed, "mask", step))
         return jax.tree.map(lambda x: x.reshape(self.micro_batches, len(x) // self.micro_batches, *x.shape[1:]), batch)
 
     @cached_property
@@ -308,7 +316,8 @@ class TrainingBatches:
             count=TRAINING_SHAPES,
         )
 
-    def _layout(self, items: np.ndarray) -> Layout:
+    def layout(self, items: np.ndarray) -> Layout:
+        """Where the units of a batch's items lie in its rows."""
         if self.packed_over is None:
             length = next(shape.length for shape in self.shapes if shape.length >= self.lengths[items].max())
             return alone(len(items) * self.examples.units_per_item, length, parts=self.micro_batches)

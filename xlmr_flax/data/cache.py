@@ -21,10 +21,11 @@ import numpy as np
 import tokenizers
 
 from xlmr_flax.data.encoded import ENCODER_VERSION, Encoded
-from xlmr_flax.storage.copies import fetch, local_of
+from xlmr_flax.errors import InputError
+from xlmr_flax.storage.copies import copy_of, fetch, local_of
 from xlmr_flax.storage.places import is_remote, upload
 
-ARRAYS = ("ids", "start", "example", "label", "where")
+ARRAYS = ("ids", "start", "example", "label", "where", "cut", "name", "name_start")
 MANIFEST = "manifest.json"
 SETTLED_NS = 10**9  # a file that changed less than this ago may change again without another time
 
@@ -41,7 +42,7 @@ def cached(cache: Path, key: Mapping[str, Any], build: Callable[[], Encoded]) ->
     A damaged folder is built again, and a warning says so. Of two processes that build the same, the first is kept.
     """
     identity = _identity(key)
-    place = cache / "encoded" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    place = cache / "encoded" / _entry(identity)
     folder = local_of(place)
     if folder.is_dir():
         try:
@@ -60,6 +61,26 @@ def cached(cache: Path, key: Mapping[str, Any], build: Callable[[], Encoded]) ->
         shutil.rmtree(new, ignore_errors=True)
 
 
+def entry(key: Mapping[str, Any]) -> str:
+    """The name of the folder in which `cached` keeps what belongs to `key`."""
+    return _entry(_identity(key))
+
+
+def open_entry(cache: Path, name: str) -> Encoded:
+    """What `cached` kept under this name. Raises InputError where it is gone or damaged."""
+    folder = copy_of(cache / "encoded" / name)
+    try:
+        identity = json.dumps(_manifest(folder)["identity"], sort_keys=True, ensure_ascii=False)
+        if _entry(identity) != name:
+            raise DamagedError(f"{MANIFEST} is for another key")
+        return _open(folder, identity)
+    except DamagedError as problem:
+        raise InputError(
+            f"{folder}: not the encoded examples that were trained on ({problem}); name their folder with --cache, or "
+            "run the experiment again, which encodes what is missing"
+        ) from None
+
+
 def file_fingerprints(paths: Iterable[Path]) -> dict[str, str]:
     """The sha256 of each file's content; a file that is as it was when it was last read is not read again."""
     return {str(path): _fingerprint(Path(path)) for path in paths}
@@ -75,6 +96,10 @@ def _fingerprint(path: Path) -> str:
 @functools.lru_cache(maxsize=2**16)
 def _known_sha256(path: Path, seen: tuple[int, ...]) -> str:
     return _sha256(path)
+
+
+def _entry(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def _identity(key: Mapping[str, Any]) -> str:
@@ -128,7 +153,7 @@ def _beside(folder: Path, why: str) -> Path:
     return folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.{why}")
 
 
-def _open(folder: Path, identity: str) -> Encoded:
+def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
@@ -136,11 +161,15 @@ def _open(folder: Path, identity: str) -> Encoded:
     lacking = [name for name in ("identity", "arrays", "counts") if name not in manifest]
     if lacking:
         raise DamagedError(f"{MANIFEST} lacks {', '.join(lacking)}")
+    return manifest
+
+
+def _open(folder: Path, identity: str) -> Encoded:
+    manifest = _manifest(folder)
     if manifest["identity"] != json.loads(identity):
         raise DamagedError(f"{MANIFEST} is for another key")
-    return Encoded(
-        *(_array(folder / f"{name}.npy", manifest["arrays"].get(name)) for name in ARRAYS), manifest["counts"]
-    )
+    arrays = {name: _array(folder / f"{name}.npy", manifest["arrays"].get(name)) for name in ARRAYS}
+    return Encoded(**arrays, counts=manifest["counts"])
 
 
 def _array(path: Path, wanted: Mapping[str, Any] | None) -> np.ndarray:

@@ -36,19 +36,19 @@ def encode_sequence(rows: Sequence[Classified], labels: Sequence[str], tokenizer
     label = [NO_LABEL if row.label is None else number_of(labels, row.label, f"row {row.id}") for row in rows]
     first = tokenizer.ids([row.text for row in rows])
     second = iter(tokenizer.ids([row.pair for row in rows if row.pair is not None]))
-    units, truncated = [], 0
+    units, cut = [], []
     for row, one in zip(rows, first, strict=True):
         if row.pair is None:
             keep = min(len(one), length - SINGLE_SPECIALS)
-            truncated += keep < len(one)
+            cut.append(keep < len(one))
             units.append(_single(one[:keep], tokenizer))
         else:
             two = next(second)
             keep, keep_two = longest_first(len(one), len(two), length - PAIR_SPECIALS)
-            truncated += keep < len(one) or keep_two < len(two)
+            cut.append(keep < len(one) or keep_two < len(two))
             units.append(pair(one[:keep], two[:keep_two], tokenizer))
-    counts = {"rows": len(rows), "truncated": truncated}
-    return joined(units, range(len(rows)), counts, label=np.array(label, np.int32))
+    counts = {"rows": len(rows), "truncated": sum(cut)}
+    return joined(units, range(len(rows)), counts, label=np.array(label, np.int32), cut=cut)
 
 
 def encode_choice(rows: Sequence[Choices], tokenizer: Tokenizer, length: int) -> Encoded:
@@ -62,7 +62,7 @@ def encode_choice(rows: Sequence[Choices], tokenizer: Tokenizer, length: int) ->
     _check_choices(rows)
     prompts, questions = (tokenizer.ids([getattr(row, part) for row in rows]) for part in ("prompt", "question"))
     options = iter(tokenizer.ids([option for row in rows for option in row.options]))
-    units, example = [], []
+    units, example, cut = [], [], []
     counts = {"rows": len(rows), "truncated": 0, "prompt_tokens_cut": 0, "questions_truncated": 0}
     for number, (row, prompt, question) in enumerate(zip(rows, prompts, questions, strict=True)):
         for _ in row.options:
@@ -74,13 +74,14 @@ def encode_choice(rows: Sequence[Choices], tokenizer: Tokenizer, length: int) ->
                     f"which has to be at least {len(option) + PAIR_SPECIALS}: options are never cut"
                 )
             keep = min(len(prompt), max(0, room - len(question)))
-            counts["truncated"] += room < len(prompt) + len(question)
+            cut.append(room < len(prompt) + len(question))
+            counts["truncated"] += cut[-1]
             counts["prompt_tokens_cut"] += len(prompt) - keep
             counts["questions_truncated"] += room < len(question)
             units.append(pair(np.concatenate([prompt[:keep], question[: room - keep]]), option, tokenizer))
             example.append(number)
     label = np.array([NO_LABEL if row.label is None else row.label for row in rows], np.int32)
-    return joined(units, example, counts, label=label)
+    return joined(units, example, counts, label=label, cut=cut)
 
 
 def encode_text(rows: Sequence[Text], tokenizer: Tokenizer, length: int) -> Encoded:
@@ -111,8 +112,8 @@ def encode_sentences(texts: Sequence[str], tokenizer: Tokenizer, length: int) ->
     room = length - SINGLE_SPECIALS
     pieces = tokenizer.ids(texts)
     units = [_single(ids[:room], tokenizer) for ids in pieces]
-    truncated = sum(len(ids) > room for ids in pieces)
-    return joined(units, range(len(texts)), {"rows": len(texts), "truncated": truncated})
+    cut = [len(ids) > room for ids in pieces]
+    return joined(units, range(len(texts)), {"rows": len(texts), "truncated": sum(cut)}, cut=cut)
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:

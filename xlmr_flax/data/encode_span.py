@@ -28,7 +28,7 @@ def encode_span(
     limit = min(question_limit, (length - SPECIALS) // 2)
     contexts = _pieces([row.context for row in rows], tokenizer)
     questions = tokenizer.ids([row.question for row in rows])
-    units, example, label, where = [], [], [], []
+    units, example, label, where, cut = [], [], [], [], []
     counts = Counter(
         rows=len(rows),
         questions_truncated=sum(len(ids) > limit for ids in questions),
@@ -40,13 +40,14 @@ def encode_span(
         windows_without_answer=0,
     )
     for number, (row, question) in enumerate(zip(rows, questions, strict=True)):
-        pieces, question = contexts[row.context], question[:limit]
+        pieces, whole, question = contexts[row.context], len(question) <= limit, question[:limit]
         answer = _answer(row, pieces, counts)
         before = len(question) + SPECIALS - 1
         held = 0
         for first, last in _windows(len(pieces.ids), length - SPECIALS - len(question), stride):
             units.append(_unit(question, pieces.ids[first:last], tokenizer))
             example.append(number)
+            cut.append(not whole)  # of a context no token is lost
             where.append(_where(pieces.spans[first:last], before))
             holds = answer is not None and first <= answer[0] and answer[1] < last
             label.append((answer[0] - first + before, answer[1] - first + before) if holds else NULL)
@@ -54,7 +55,7 @@ def encode_span(
             counts["windows_without_answer"] += bool(row.answers) and not holds
         counts["answers_in_no_window"] += bool(row.answers) and not held
     labels = np.array(label, np.int32).reshape(-1, 2)
-    return joined(units, example, dict(counts), label=labels, where=flat(where).reshape(-1, 2))
+    return joined(units, example, dict(counts), label=labels, where=flat(where).reshape(-1, 2), cut=cut)
 
 
 def answer_tokens(row: Question, pieces: Pieces) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +10,15 @@ import numpy as np
 from xlmr_flax.errors import InputError
 
 # Raise this when the same rows come out differently: it is part of every cache's key.
-ENCODER_VERSION = 2
+ENCODER_VERSION = 3
 
 NO_LABEL = -1  # of a whole row
 NO_TOKEN_LABEL = -100
 NOWHERE = -1
 
 SHORTEST = 8
+
+EMPTY = np.zeros(0, np.int32)
 
 
 class Encoded(NamedTuple):
@@ -30,9 +32,10 @@ class Encoded(NamedTuple):
     )  # int32; sequence, choice: per row · token: per id · span: U × 2, first and last token of the answer
     where: np.ndarray  # int32; token: per id, the word that begins here · span: ids × 2, code points of the context
     counts: dict[str, int]  # what a report must say
-
-
-EMPTY = np.zeros(0, np.int32)
+    # For those who look at examples; training reads none of it.
+    cut: np.ndarray = EMPTY  # uint8, U: 1 where a unit does not hold all of its text
+    name: np.ndarray = EMPTY  # uint8, UTF-8: language and id of every row, with a space between them, end to end
+    name_start: np.ndarray = EMPTY  # int64, rows + 1
 
 
 def joined(
@@ -41,12 +44,29 @@ def joined(
     counts: dict[str, int],
     label: np.ndarray = EMPTY,
     where: np.ndarray = EMPTY,
+    cut: Sequence[bool] | None = None,
 ) -> Encoded:
-    """Units end to end, and the counts that every report has."""
+    """Units end to end, and the counts that every report has; without `cut` every unit is whole."""
     start = np.zeros(len(units) + 1, np.int64)
     np.cumsum([len(unit) for unit in units], out=start[1:])
     counts = {"units": len(units), "tokens": int(start[-1])} | counts
-    return Encoded(flat(units), start, np.array(example, np.int32), label, where, counts)
+    cut_U = np.array([False] * len(units) if cut is None else cut, np.uint8)
+    return Encoded(flat(units), start, np.array(example, np.int32), label, where, counts, cut_U)
+
+
+def named(encoded: Encoded, ids: Iterable[str], lang: str) -> Encoded:
+    """The same with the ids of its rows, all of one language; "" where a row has none to speak of."""
+    names = [f"{lang} {name}".encode() for name in ids]
+    start = np.zeros(len(names) + 1, np.int64)
+    np.cumsum([len(name) for name in names], out=start[1:])
+    return encoded._replace(name=np.array(bytearray(b"".join(names)), np.uint8), name_start=start)
+
+
+def name_of(encoded: Encoded, row: int) -> tuple[str, str]:
+    """The language and the id of a row."""
+    first, last = encoded.name_start[row : row + 2]
+    lang, _, name = bytes(encoded.name[first:last]).decode().partition(" ")
+    return lang, name
 
 
 def together(parts: Sequence[Encoded]) -> Encoded:
@@ -65,7 +85,20 @@ def together(parts: Sequence[Encoded]) -> Encoded:
         label=flat([part.label for part in parts]),
         where=flat([part.where for part in parts]),
         counts=dict(counts),
+        cut=_bytes([part.cut for part in parts]),
+        name=_bytes([part.name for part in parts]),
+        name_start=_name_starts(parts),
     )
+
+
+def _name_starts(parts: Sequence[Encoded]) -> np.ndarray:
+    before = itertools.accumulate((len(part.name) for part in parts), initial=0)
+    ends = [part.name_start[1:] + offset for part, offset in zip(parts, before, strict=False)]
+    return np.concatenate([[0], *ends], dtype=np.int64) if any(map(len, ends)) else EMPTY.astype(np.int64)
+
+
+def _bytes(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts, dtype=np.uint8, casting="unsafe") if parts else EMPTY.astype(np.uint8)
 
 
 def flat(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from xlmr_flax.config.schema import TextFiles
 from xlmr_flax.config.settings import what
 from xlmr_flax.data.batches import Examples, Masking
-from xlmr_flax.data.cache import cached, file_fingerprints
+from xlmr_flax.data.cache import cached, entry, file_fingerprints
 from xlmr_flax.data.encode import (
     Encoded,
     encode_choice,
@@ -21,7 +21,7 @@ from xlmr_flax.data.encode import (
     encode_token,
 )
 from xlmr_flax.data.encode_dual import encode_documents, encode_dual
-from xlmr_flax.data.encoded import together
+from xlmr_flax.data.encoded import named, together
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.sources.rows import Document, Row
 from xlmr_flax.storage.copies import name_in
@@ -47,11 +47,12 @@ def load_examples(
 
     def build() -> Encoded:
         split = found(task, spec, lang, data)
-        encoded = encode(task.head, split.rows, tokenizer, length)
+        encoded = named(encode(task.head, split.rows, tokenizer, length), (row.id for row in split.rows), lang)
         return encoded._replace(counts=encoded.counts | split.counts)
 
-    encoded = _cached(cache, _key_of(task, spec, [lang], data), tokenizer, length, build)
-    return Examples(task.head.kind, encoded, length, tokenizer.pad, units_per_item=task.head.units)
+    key = _whole(_key_of(task, spec, [lang], data), tokenizer, length)
+    encoded = cached(cache, key, build)
+    return Examples(task.head.kind, encoded, length, tokenizer.pad, units_per_item=task.head.units, entry=entry(key))
 
 
 def load_languages(
@@ -64,9 +65,9 @@ def load_languages(
     if len(parts) == 1:
         return parts[0]
     # Kept as one more entry, so that a training run maps one file and holds none of it in memory.
-    key = _key_of(task, spec, langs, data)
-    encoded = _cached(cache, key, tokenizer, length, lambda: together([part.encoded for part in parts]))
-    return dataclasses.replace(parts[0], encoded=encoded)
+    key = _whole(_key_of(task, spec, langs, data), tokenizer, length)
+    encoded = cached(cache, key, lambda: together([part.encoded for part in parts]))
+    return dataclasses.replace(parts[0], encoded=encoded, entry=entry(key))
 
 
 def encoded_rows(head: Head, rows: Sequence[Row], tokenizer: Tokenizer, length: int) -> Examples:
@@ -79,24 +80,30 @@ def load_text(
     text: TextFiles, *, data: Path, tokenizer: Tokenizer, length: int, mask_rate: float, cache: Path
 ) -> Examples:
     """The experiment's text, to be masked."""
-    key = {"text": what(text), "files": sorted(text_fingerprints(text, data).items())}
+    key = _whole({"text": what(text), "files": sorted(text_fingerprints(text, data).items())}, tokenizer, length)
 
     def build() -> Encoded:
         whole = text_found(text, data)
-        encoded = encode_text(whole.rows, tokenizer, length)
+        encoded = named(encode_text(whole.rows, tokenizer, length), (row.id for row in whole.rows), "")
         return encoded._replace(counts=encoded.counts | whole.counts)
 
-    encoded = _cached(cache, key, tokenizer, length, build)
+    masking = masking_of(tokenizer, mask_rate)
+    return Examples("mlm", cached(cache, key, build), length, tokenizer.pad, masking=masking, entry=entry(key))
+
+
+def masking_of(tokenizer: Tokenizer, mask_rate: float) -> Masking:
+    """How a phase hides a tokenizer's words."""
     specials = (tokenizer.bos, tokenizer.pad, tokenizer.eos, tokenizer.unk, tokenizer.mask)
     words = np.setdiff1d(np.arange(tokenizer.vocab_size), specials)
-    return Examples("mlm", encoded, length, tokenizer.pad, masking=Masking(mask_rate, tokenizer.mask, words, specials))
+    return Masking(mask_rate, tokenizer.mask, words, specials)
 
 
 def load_sentences(
     sentences: Sequence[str], *, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
 ) -> Examples:
     """Single sentences, to be embedded."""
-    encoded = _cached(cache, key, tokenizer, length, lambda: encode_sentences(sentences, tokenizer, length))
+    whole = _whole(key, tokenizer, length)
+    encoded = cached(cache, whole, lambda: encode_sentences(sentences, tokenizer, length))
     return Examples("embedding", encoded, length, tokenizer.pad)
 
 
@@ -104,7 +111,8 @@ def load_documents(
     documents: Sequence[Document], *, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
 ) -> Examples:
     """Documents with what surrounds them, to be embedded."""
-    encoded = _cached(cache, key, tokenizer, length, lambda: encode_documents(documents, tokenizer, length))
+    whole = _whole(key, tokenizer, length)
+    encoded = cached(cache, whole, lambda: encode_documents(documents, tokenizer, length))
     return Examples("embedding", encoded, length, tokenizer.pad)
 
 
@@ -132,8 +140,8 @@ def _key_of(task: Task, spec: str, langs: Sequence[str], data: Path) -> dict[str
     return key | ({"labels": task.head.labels} if task.head.labels_read else {})
 
 
-def _cached(cache: Path, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, build: Any) -> Encoded:
-    return cached(cache, {**key, "tokenizer": tokenizer.fingerprint, "length": length}, build)
+def _whole(key: Mapping[str, Any], tokenizer: Tokenizer, length: int) -> dict[str, Any]:
+    return {**key, "tokenizer": tokenizer.fingerprint, "length": length}
 
 
 def _relative(files: Sequence[Path], data: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ from xlmr_flax.data.randomness import stream
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import predict
+from xlmr_flax.execute.attempts import Attempt, batch_text, current, give_up, learnt_nothing, remove_checkpoints
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.trained import check_length, head_spec, parameter_count, shape_of, tokenizer_in
 from xlmr_flax.graph.nodes import PhaseNode, folder_name
@@ -35,7 +36,7 @@ from xlmr_flax.tasks.files import excluded_text, other_release, rows
 from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.task import Task, gold, scores
 from xlmr_flax.train import processes
-from xlmr_flax.train.checkpoint import Checkpoints, load_selected, remove_training, save_selected
+from xlmr_flax.train.checkpoint import Checkpoints, load_selected, save_selected
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, train
 from xlmr_flax.train.processes import NODE_SECONDS, put
@@ -45,13 +46,16 @@ from xlmr_flax.train.step import (
     abstract_params,
     abstract_state,
     initial_head,
-    initial_opt,
     initial_params,
+    initial_state,
     make_model,
     make_train_step,
+    parts_of,
     place_batch,
     place_course,
+    state_of,
 )
+from xlmr_flax.train.watch import SickError, Watch
 
 LOG_EVERY_STEPS = 10
 
@@ -81,28 +85,59 @@ class Material(NamedTuple):
 def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
     """Trains a phase unless it is done; raises Interrupted, with everything saved, when `stop` was asked."""
     folder = context.folders.of(node)
-    finish = functools.partial(remove_training, folder / "checkpoints")
+    finish = functools.partial(remove_checkpoints, folder, attempts=node.phase.retries + 1)
     if processes.of_writer(f"{node.key} is done", (folder / "DONE").is_file):
         check_sources(folder, sources_of(node, context))
-        processes.by_writer(
-            f"{node.key} tidied", finish, seconds=NODE_SECONDS
-        )  # a kill may have come between DONE and this
+        processes.by_writer(f"{node.key} tidied", finish, seconds=NODE_SECONDS)  # a kill may have come after DONE
         return
     material = prepare(node, context)
     if (folder / "config.json").is_file():
         check_sources(folder, material.sources)
-    # Closed whatever happens: what is being saved when a phase is interrupted must be whole before the process ends.
-    save = context.experiment.save
-    opened = Checkpoints(folder / "checkpoints", keep=save.keep, keep_every_steps=save.keep_every_steps)
-    with contextlib.closing(opened) as checkpoints:
-        _train(node, context, stop, material, checkpoints)
+    while not _attempted(node, context, stop, material):
+        pass
     processes.by_writer(f"{node.key} done", finish, seconds=NODE_SECONDS)
 
 
-def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, checkpoints: Checkpoints) -> None:
+def _attempted(node: PhaseNode, context: Context, stop: Stop, material: Material) -> bool:
+    """Trains with the seed whose turn it is; says whether the phase is done, and not to be tried again."""
+    folder = context.folders.of(node)
+    attempt = current(node, folder)
+    # Closed whatever happens: what is being saved when a phase is interrupted must be whole before the process ends.
+    save = context.experiment.save
+    opened = Checkpoints(attempt.checkpoints, keep=save.keep, keep_every_steps=save.keep_every_steps)
+    with contextlib.closing(opened) as checkpoints:
+        try:
+            ended = _train(node, context, stop, material, checkpoints, attempt)
+        except SickError as error:
+            if attempt.last:
+                raise
+            ended = Ended(None, None, Best(), ["stopped: not finite"])
+            context.say(str(error))
+        if attempt.last or not ended.flags:
+            _finish(node, context, checkpoints, material, attempt, ended)
+            return True
+    give = functools.partial(give_up, folder, attempt, steps=ended.last, score=ended.best.score, flags=ended.flags)
+    processes.by_writer(f"{node.key} given up", give, seconds=NODE_SECONDS)
+    told = f"seed {attempt.seed} learnt nothing ({', '.join(ended.flags)})"
+    context.say(f"{node.name}: {told}; starting again with seed {current(node, folder).seed}")
+    return False
+
+
+class Ended(NamedTuple):
+    """How an attempt ended."""
+
+    state: State | None
+    last: int | None  # step
+    best: Best
+    flags: list[str]  # that nothing was learnt
+
+
+def _train(
+    node: PhaseNode, context: Context, stop: Stop, material: Material, checkpoints: Checkpoints, attempt: Attempt
+) -> Ended:
     folder, phase, declared, model = context.folders.of(node), node.phase, material.task, material.model
-    state, best, carried = start(node, context, model, checkpoints)
-    _record(node, context, material, state)
+    state, best, carried = start(node, context, model, checkpoints, seed=attempt.seed)
+    _record(node, context, material, state, seed=attempt.seed)
     began = int(jax.device_get(state.step))
     plan = Plan(
         material.steps, context.experiment.save.every_steps, phase.selection.every_steps if phase.selection else None
@@ -112,12 +147,17 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
         material.chosen,
         batch_size=phase.batch_size,
         micro_batches=phase.accumulation,
-        seed=node.seed,
+        seed=attempt.seed,
         packed_over=row_shards(context.mesh) if phase.packing else None,
     )
-    course = place_course(phase.optim, context.mesh, seed=node.seed, steps=material.steps)
+    course = place_course(phase.optim, context.mesh, seed=attempt.seed, steps=material.steps)
     step = make_train_step(model, phase.optim, context.mesh)
     metric = (phase.selection.metric if phase.selection else None) or declared.metric
+    watch = Watch(
+        node.name,
+        max_skipped_steps=phase.max_skipped_steps,
+        batch_of=functools.partial(batch_text, batches=batches, folder=folder),
+    )
     with (
         processes.log_folder(folder) as kept,
         Log(
@@ -127,6 +167,7 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
             steps=material.steps,
             every_steps=LOG_EVERY_STEPS,
             console=context.console,
+            watch=watch,
             carried=carried,
         ) as log,
     ):
@@ -145,7 +186,8 @@ def _train(node: PhaseNode, context: Context, stop: Stop, material: Material, ch
             log=log,
             stop=stop,
         )
-    _finish(node, context, checkpoints, material, state=state, last=last, best=best)
+    golds = {chosen.lang: [gold(declared, row) for row in chosen.rows] for chosen in material.select}
+    return Ended(state, last, best, learnt_nothing(declared, phase, watch, golds, score=best.score, metric=metric))
 
 
 def prepare(node: PhaseNode, context: Context) -> Material:
@@ -252,24 +294,21 @@ class Start(NamedTuple):
     log: dict[str, Any] | None  # the row of the log that was under way
 
 
-def start(node: PhaseNode, context: Context, model: Model, checkpoints: Checkpoints) -> Start:
+def start(node: PhaseNode, context: Context, model: Model, checkpoints: Checkpoints, *, seed: int) -> Start:
     """The newest checkpoint's state, or the first one: what is carried, fresh and dropped is said."""
     patience = node.phase.selection.patience if node.phase.selection else None
     like = abstract_state(model, node.phase.optim, context.mesh)
-    restored = checkpoints.restore({**like.params, "optimizer": like.opt, "step": like.step})
+    restored = checkpoints.restore(parts_of(like))
     if restored is None:
-        params = first_params(node, context, model)
-        opt = initial_opt(model, node.phase.optim, context.mesh, params)
-        return Start(State(params, opt, put(np.int32(0), like.step.sharding)), Best(patience), None)
+        params = first_params(node, context, model, seed=seed)
+        return Start(initial_state(model, node.phase.optim, context.mesh, params), Best(patience), None)
     context.say(f"{node.name}: continues at step {restored.step}")
-    parts = restored.parts
-    state = State({"encoder": parts["encoder"], "head": parts["head"]}, parts["optimizer"], parts["step"])
-    return Start(state, Best(patience, restored.progress["evaluations"]), restored.progress["log"])
+    return Start(state_of(restored.parts), Best(patience, restored.progress["evaluations"]), restored.progress["log"])
 
 
-def first_params(node: PhaseNode, context: Context, model: Model) -> dict[str, Any]:
+def first_params(node: PhaseNode, context: Context, model: Model, *, seed: int) -> dict[str, Any]:
     """The weights that a phase starts from."""
-    like, key, kind = abstract_params(model, context.mesh), stream(node.seed, "init"), model.spec.kind
+    like, key, kind = abstract_params(model, context.mesh), stream(seed, "init"), model.spec.kind
     if node.parent:
         where = context.folders.of(node.parent)
         wanted = like if node.phase.keep_head else {"encoder": like["encoder"]}
@@ -321,7 +360,7 @@ def _selector(
 
 
 def _save(checkpoints: Checkpoints, step: int, state: State, progress: dict[str, Any]) -> None:
-    checkpoints.save(step, {**state.params, "optimizer": state.opt, "step": state.step}, progress)
+    checkpoints.save(step, parts_of(state), progress)
 
 
 def _finish(
@@ -329,12 +368,11 @@ def _finish(
     context: Context,
     checkpoints: Checkpoints,
     material: Material,
-    *,
-    state: State,
-    last: int,
-    best: Best,
+    attempt: Attempt,
+    ended: Ended,
 ) -> None:
     """Keeps the selected weights and says DONE; only then may the checkpoints of the training go."""
+    state, last, best, flags = ended
     selected = best.step if best.step is not None else last
     folder, params = context.folders.of(node), state.params
     if selected != last:
@@ -344,10 +382,14 @@ def _finish(
         "step": selected,
         "steps_run": last,
         "steps": material.steps,
+        "skipped_steps": int(jax.device_get(state.skipped)),
         "selection": selection_text(node),
         "score": best.score,
         "evaluations": best.evaluations,
         "counts": material.examples.encoded.counts,
+        "flags": flags,
+        "seed": attempt.seed,
+        "attempts": attempt.past,
     }
     processes.writes(create, folder / "DONE", json_text(done))
 
@@ -360,7 +402,7 @@ def selection_text(node: PhaseNode) -> str:
     return f"best {metric} on {node.task} {node.select} ({', '.join(node.select_langs)})"
 
 
-def _record(node: PhaseNode, context: Context, material: Material, state: State) -> None:
+def _record(node: PhaseNode, context: Context, material: Material, state: State, *, seed: int) -> None:
     """What the phase is (config.json) and where it runs (host.json)."""
     folder, head = context.folders.of(node), material.task.head
     for spec, examples in ((node.train, material.examples), *((node.select, one.examples) for one in material.select)):
@@ -373,6 +415,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State)
         "task": node.task,
         "phase": node.phase.model_dump(mode="json"),
         "seed": node.seed,
+        "attempt_seed": seed,
         "parent": folder_name(node.parent) if node.parent else node.model.weights or f"scratch ({node.model.preset})",
         "train": node.train,
         "select": node.select,
@@ -388,6 +431,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State)
             "fingerprint": material.tokenizer.fingerprint,
         },
         "sources": material.sources,
+        "examples": material.examples.entry,
         "releases": releases_of(node, context),
         "counts": material.examples.encoded.counts,
     }

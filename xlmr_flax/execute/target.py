@@ -103,7 +103,7 @@ def _rows(name: str, label: str, lang: str, found: Mapping[str, Any]) -> list[di
         {
             "arm": "", "asked_phase": label, "phase": label, "task": name, "setting": told, "lang": lang,
             "metric": metric, "score": value, "n_scored": found["n_scored"], "n_dataset": found["n_dataset"],
-            "seed": None, "phase_key": label, "selection": "", "flags": release_flags(found, {}),
+            "seed": None, "phase_key": label, "selection": "", "flags": [*release_flags(found, {}), *found["flags"]],
         }
         for told, metric, value in figures(found)
     ]  # fmt: skip
@@ -157,7 +157,7 @@ def predict_lines(target: str, name: str, file: Path | None, folders: Folders, c
 
 def export_target(target: str, folder: Path, phase: str | None, folders: Folders, console: Console) -> Path:
     """Writes a phase's model as transformers keeps it."""
-    context, source = _context(folders, console), _phase_folder(absolute(place(target)), phase, None)
+    context, source = _context(folders, console), phase_folder(absolute(place(target)), phase, None)
     trained = load_trained(source, folders, context.mesh)
     if is_remote(folder) and folder.exists():
         raise InputError(f"{folder}: there is something already; export into a new folder")
@@ -178,7 +178,7 @@ def open_target(target: str, declared: Task, context: Context) -> tuple[Trained,
     """The model to use for a task, and what to call it. Raises InputError when its head does not fit."""
     folder = absolute(place(target))
     if (folder / "nodes.json").is_file() or ((folder / "config.json").is_file() and not _is_hugging_face(folder)):
-        source = _phase_folder(folder, None, declared)
+        source = phase_folder(folder, None, declared)
         trained, label = load_trained(source, context.folders, context.mesh), source.name
     else:
         trained, label = _load_hugging_face(target, declared, context), folder.name
@@ -186,7 +186,7 @@ def open_target(target: str, declared: Task, context: Context) -> tuple[Trained,
     return trained, label
 
 
-def _phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path:
+def phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path:
     """The phase's folder in a run: the one of this name, the one that fits a task, or else the first arm's last."""
     if not (folder / "nodes.json").is_file():
         if not (folder / "config.json").is_file():

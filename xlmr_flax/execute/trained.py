@@ -97,19 +97,24 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
     head = Head(config["head"]["kind"], tuple(config["head"]["labels"]), config["head"]["options"])
-    tokenizer_folder = _tokenizer_folder(config["tokenizer"], folders)
-    tokenizer = tokenizer_in(tokenizer_folder)
-    if tokenizer.fingerprint != config["tokenizer"]["fingerprint"]:
-        raise InputError(
-            f"{tokenizer_folder}: not the tokenizer that {folder} was trained with; its content has changed"
-        )
+    tokenizer = recorded_tokenizer(config, folder, folders)
     phase = Phase.model_validate_json(json.dumps(config["phase"]))
     model = make_model(arch, head_spec(head, phase), compute=config["compute"], mesh=mesh)
     params = load_selected(folder / "checkpoints", abstract_params(model, mesh))
-    return Trained(model, params, tokenizer, config["task"], phase.length, tokenizer_folder, head.labels)
+    where = tokenizer_folder(config["tokenizer"], folders)
+    return Trained(model, params, tokenizer, config["task"], phase.length, where, head.labels)
 
 
-def _tokenizer_folder(recorded: Mapping[str, Any], folders: Folders) -> Path:
+def recorded_tokenizer(config: Mapping[str, Any], folder: Path, folders: Folders) -> Tokenizer:
+    """The tokenizer of a phase's config.json. Raises InputError when it is another by now."""
+    where = tokenizer_folder(config["tokenizer"], folders)
+    tokenizer = tokenizer_in(where)
+    if tokenizer.fingerprint != config["tokenizer"]["fingerprint"]:
+        raise InputError(f"{where}: not the tokenizer that {folder} was trained with; its content has changed")
+    return tokenizer
+
+
+def tokenizer_folder(recorded: Mapping[str, Any], folders: Folders) -> Path:
     """Where a phase's tokenizer is: below the runs, or a folder, or what its name means on this machine."""
     folder = folders.runs / recorded["folder"]  # an absolute one stays as it is
     if not folder.is_dir() and recorded.get("name"):

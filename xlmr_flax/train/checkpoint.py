@@ -1,6 +1,6 @@
 """The one place that speaks to Orbax: what a running phase saves, and what a finished one hands over.
 
-checkpoints/training/<step>/   encoder, head, optimizer, step; metadata: progress, checksums of every leaf and of itself
+checkpoints/training/<step>/   encoder, head, optimizer, counters; metadata: progress, every leaf's checksum, its own
 checkpoints/training/newest    the step of the last save that came to its end
 checkpoints/selected/          encoder, head; all that stays when the phase is done
 """

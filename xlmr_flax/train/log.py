@@ -1,7 +1,6 @@
 """What a phase says while it runs: train.jsonl, TensorBoard and one line of progress."""
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
-from xlmr_flax.data.batch import Tally
-from xlmr_flax.errors import TrainingError
+from xlmr_flax.data.batch import Outcome
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import is_remote, look, remove, upload, write
+from xlmr_flax.train.watch import Watch
 
 LOG = "train.jsonl"
 
@@ -24,8 +23,9 @@ LOG = "train.jsonl"
 class Log:
     """Keeps the metrics of the steps on the device until later steps are under way, then writes them as one row.
 
-    A row is the mean over the steps since the row before it: sums and counts are added first and divided once. In a
-    bucket, which cannot append, the files are those that were last published.
+    A row is the mean over the steps since the row before it that were applied: sums and counts are added first and
+    divided once. It has no loss where none was. `skipped_steps` counts from the phase's beginning. In a bucket, which
+    cannot append, the files are those that were last published.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Log:
         steps: int,
         every_steps: int,
         console: Console,
+        watch: Watch,
         carried: Mapping[str, Any] | None = None,
     ) -> None:
         self.published, self.folder = folder, local_of(folder)
@@ -54,8 +55,11 @@ class Log:
         )  # fmt: skip
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self.bar = self.progress.add_task(name, total=steps, completed=start, says="compiling")
-        carried = carried or {"tallies": [], "examples": 0, "tokens": 0}
-        self.held: list[Any] = [Tally(*map(np.float32, tally)) for tally in carried["tallies"]]
+        carried = carried or {"outcomes": [], "examples": 0, "tokens": 0, "watch": watch.carry()}
+        watch.restore(carried["watch"])
+        first = start - len(carried["outcomes"]) + 1
+        self.held = [(step, _outcome(*one)) for step, one in enumerate(carried["outcomes"], first)]
+        self.watch = watch
         self.examples, self.tokens = carried["examples"], carried["tokens"]
         self.console, self.waiting = console, []
         self.began = time.monotonic()
@@ -70,9 +74,9 @@ class Log:
         self.board.close()
         self.publish()
 
-    def step(self, step: int, tally: Any, *, examples: int, tokens: int) -> None:
+    def step(self, step: int, outcome: Outcome, *, examples: int, tokens: int) -> None:
         """Takes the result of one step, which may still be computing."""
-        self.held.append(tally)
+        self.held.append((step, outcome))
         self.examples, self.tokens = self.examples + examples, self.tokens + tokens
         if step % self.every_steps == 0:
             self._write_waiting()
@@ -98,13 +102,14 @@ class Log:
     def carry(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that the row that is under way comes out as if there had been no interruption.
 
-        Raises TrainingError when a loss in it is not finite: such a state is not worth saving.
+        Raises TrainingError when too many steps in a row were not applied: such a state is not worth saving.
         """
-        self.held = jax.device_get(self.held)
-        for tally in self.held:
-            self._check(float(tally.total), "one of the last steps")
-        tallies = [[float(tally.total), float(tally.count)] for tally in self.held]
-        return {"tallies": tallies, "examples": self.examples, "tokens": self.tokens}
+        self.held = self._seen(self.held)
+        outcomes = [[float(x) for x in one[:2]] + [int(x) for x in one[2:]] for _, one in self.held]
+        for one in outcomes:
+            one[0] = 0.0 if one[3] else one[0]  # JSON has no word for what is not finite
+        told = {"outcomes": outcomes, "examples": self.examples, "tokens": self.tokens}
+        return {**told, "watch": self.watch.carry()}
 
     def row(self, step: int, **values: float | int | str) -> None:
         """Writes one row at once."""
@@ -119,15 +124,19 @@ class Log:
         self.console.print(text, highlight=False, markup=False)
 
     def _write_waiting(self) -> None:
-        for step, tallies, examples, tokens in self.waiting:
-            got = jax.device_get(tallies)
-            loss = float(sum(t.total for t in got)) / max(float(sum(t.count for t in got)), 1.0)
-            self._check(loss, f"step {step}")
+        for step, held, examples, tokens in self.waiting:
+            got = [outcome for _, outcome in self._seen(held)]
+            applied = [one for one in got if not one.in_row]
+            loss = float(sum(one.total for one in applied)) / max(float(sum(one.count for one in applied)), 1.0)
             now = time.monotonic()
             secs, self.began = max(now - self.began, 1e-9), now
             rates = {"examples_per_second": round(examples / secs, 2), "tokens_per_second": round(tokens / secs, 1)}
-            self.row(step, loss=loss, **rates)
-            says = f"loss {loss:.3f} · {examples / secs:,.0f} examples/s · {tokens / secs:,.0f} tokens/s"
+            losses = {"loss": loss} if applied else {}
+            if applied:
+                self.watch.lost(loss)
+            self.row(step, **losses, **rates, skipped_steps=int(got[-1].skipped))
+            says = f"loss {loss:.3f} · " if applied else "no step applied · "
+            says += f"{examples / secs:,.0f} examples/s · {tokens / secs:,.0f} tokens/s"
             self.progress.update(self.bar, completed=step, says=says)
         self.waiting = []
 
@@ -135,9 +144,16 @@ class Log:
         self.waiting, self.held = [(step, self.held, self.examples, self.tokens)], []
         self.examples = self.tokens = 0
 
-    def _check(self, loss: float, where: str) -> None:
-        if not math.isfinite(loss):
-            raise TrainingError(f"{self.name}: the loss is {loss} at {where}; a lower peak_lr often helps")
+    def _seen(self, held: list[Any]) -> list[Any]:
+        """The outcomes on the host, each looked at."""
+        got = jax.device_get(held)
+        for step, outcome in got:
+            self.watch.see(step, outcome)
+        return got
+
+
+def _outcome(total: float, count: float, skipped: int, in_row: int) -> Outcome:
+    return Outcome(np.float32(total), np.float32(count), np.int32(skipped), np.int32(in_row))
 
 
 def cut(path: Path, step: int) -> None:

@@ -148,8 +148,8 @@ def train(
         if stopping:
             raise Interrupted(f"stopped at step {now} of {plan.steps}, all saved; run the same command to continue")
         host = next(reader)
-        state, tally = step_fn(state, place(host))
-        log.step(now + 1, tally, examples=batches.batch_size, tokens=real_tokens(host))
+        state, outcome = step_fn(state, place(host))
+        log.step(now + 1, outcome, examples=batches.batch_size, tokens=real_tokens(host))
     raise AssertionError("the last step returns")
 
 

@@ -13,7 +13,7 @@ from xlmr_flax.model.dropout import mix
 from xlmr_flax.train.sharding import dotted
 
 Tree = Any
-Parts = dict[str, Tree]  # encoder, head, and while training optimizer and step
+Parts = dict[str, Tree]  # encoder, head, and while training optimizer and counters
 
 
 def signed(metadata: dict[str, Any], parts: Parts) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.config.schema import Optim
-from xlmr_flax.data.batch import Batch, Tally, Target, Tokens
+from xlmr_flax.data.batch import Batch, Outcome, Tally, Target, Tokens
 from xlmr_flax.data.randomness import word
 from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.encoder import Place, take_rows
@@ -33,6 +33,7 @@ from xlmr_flax.train.sharding import (
 )
 
 Params = Any
+COUNTERS = ("step", "skipped", "in_row")  # of a state
 
 
 class State(NamedTuple):
@@ -41,6 +42,19 @@ class State(NamedTuple):
     params: Params
     opt: Any
     step: jax.Array  # int32
+    skipped: jax.Array  # int32: steps that were not applied, as in Outcome
+    in_row: jax.Array  # int32: of these the last ones
+
+
+def parts_of(state: State) -> dict[str, Any]:
+    """A state as checkpoints keep it."""
+    counters = {name: getattr(state, name) for name in COUNTERS}
+    return {**state.params, "optimizer": state.opt, "counters": counters}
+
+
+def state_of(parts: dict[str, Any]) -> State:
+    """The state that a checkpoint has kept."""
+    return State({"encoder": parts["encoder"], "head": parts["head"]}, parts["optimizer"], **parts["counters"])
 
 
 class Course(NamedTuple):
@@ -172,9 +186,11 @@ def initial_head(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
     return _head_program(model, mesh)(key)
 
 
-def initial_opt(model: Model, optim: Optim, mesh: Mesh, params: Params) -> Any:
-    """The optimizer's state before the first step."""
-    return _opt_program(model, _program_part(optim), mesh)(params)
+def initial_state(model: Model, optim: Optim, mesh: Mesh, params: Params) -> State:
+    """The state before the first step."""
+    opt = _opt_program(model, _program_part(optim), mesh)(params)
+    none = put([np.int32(0)] * 3, [NamedSharding(mesh, P())] * 3)
+    return State(params, opt, *none)
 
 
 @functools.lru_cache(maxsize=32)
@@ -206,7 +222,8 @@ def abstract_state(model: Model, optim: Optim, mesh: Mesh) -> State:
 
     def make() -> State:
         params = model.init_params(jax.random.key(0))
-        return State(params, make_optimizer(optim).init(params), jnp.zeros((), jnp.int32))
+        none = jnp.zeros((), jnp.int32)
+        return State(params, make_optimizer(optim).init(params), none, none, none)
 
     return _placed(jax.eval_shape(make), model, mesh)
 
@@ -233,7 +250,7 @@ def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
     return put(numbers, Course(whole, whole, whole, whole))
 
 
-def make_train_step(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
+def make_train_step(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
     """The jitted step; it takes and gives back the same storage, and the state it was given is gone."""
     return _train_program(model, _program_part(optim), mesh)
 
@@ -244,7 +261,7 @@ def _program_part(optim: Optim) -> Optim:
 
 
 @functools.lru_cache(maxsize=32)
-def _train_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Tally]]:
+def _train_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
     tx = make_optimizer(optim)
     kept = _places(abstract_state(model, optim, mesh))
     gradients = batch_gradients if model.spec.kind == "dual" else summed_gradients
@@ -323,18 +340,25 @@ def train_step(
     model: Model,
     tx: optax.GradientTransformation,
     gradients: Gradients = summed_gradients,
-) -> tuple[State, Tally]:
+) -> tuple[State, Outcome]:
     """One update from a batch whose arrays carry micro-batches on their first axis.
 
-    Losses and gradients are sums over the batch and are divided once, by the count of all of it.
+    Losses and gradients are sums over the batch and are divided once, by the count of all of it. Where the loss or the
+    gradients' norm is not finite, parameters and optimizer stay as they are and only the step is counted: the learning
+    rate goes on, and the batch does not come again.
     """
     noise = word(course.seed, "dropout", state.step)
     tally, grads = gradients(model, state.params, batch, noise)
     grads = jax.tree.map(lambda g: g / jnp.maximum(tally.count, 1.0), grads)
+    # The norm that clipping takes: the compiler computes it once.
+    sound = jnp.isfinite(tally.total) & jnp.isfinite(optax.tree.norm(grads))
     updates, opt = tx.update(grads, state.opt, state.params)
     lr = learning_rate(state.step, course)
     params = jax.tree.map(lambda p, u: p - lr * u, state.params, updates)
-    return State(params, opt, state.step + 1), tally
+    # Chosen element by element, within the update: no second copy of anything, as a branch for the whole would need.
+    params, opt = jax.tree.map(functools.partial(jnp.where, sound), (params, opt), (state.params, state.opt))
+    skipped, in_row = state.skipped + ~sound, jnp.where(sound, 0, state.in_row + 1)
+    return State(params, opt, state.step + 1, skipped, in_row), Outcome(*tally, skipped, in_row)
 
 
 def learning_rate(step: jax.Array, course: Course) -> jax.Array:

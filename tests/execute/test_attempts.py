@@ -1,0 +1,75 @@
+"""When a phase starts again with another seed, and which."""
+
+import json
+
+import pytest
+
+from xlmr_flax.config.schema import Phase
+from xlmr_flax.execute.attempts import current, give_up, learnt_nothing, remove_checkpoints, seed_of
+from xlmr_flax.report.chance import NEVER_FELL, SELECTED_AT_CHANCE
+from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.train.watch import Watch
+
+PHASE = {"name": "target", "tasks": ("xnli",), "length": 32, "batch_size": 8, "steps": 10}
+GOLD = ["entailment", "neutral", "contradiction"] * 33
+
+
+def watched(*losses):
+    watch = Watch("toy", max_skipped_steps=1, batch_of=str)
+    for loss in losses:
+        watch.lost(loss)
+    return watch
+
+
+FELL, STAYED = watched(1.1, 1.0, 0.8, 0.6), watched(1.1, 1.1, 1.1, 1.1)
+
+
+@pytest.mark.parametrize(
+    ("watch", "score", "keep_head", "wanted"),
+    [
+        (FELL, None, False, []),
+        (STAYED, None, False, [NEVER_FELL]),
+        (STAYED, None, True, []),  # it may have been low from the beginning
+        (FELL, 0.34, False, [SELECTED_AT_CHANCE]),
+        (FELL, 0.6, False, []),
+        (STAYED, 0.34, False, [NEVER_FELL, SELECTED_AT_CHANCE]),
+    ],
+)
+def test_the_loss_and_the_selected_score_decide(watch, score, keep_head, wanted):
+    phase = Phase(**PHASE, keep_head=keep_head)
+    golds = {"en": GOLD} if score is not None else {}
+    assert learnt_nothing(task("xnli"), phase, watch, golds, score=score, metric="accuracy") == wanted
+
+
+def test_chance_over_several_languages_is_the_mean_of_theirs():
+    golds = {"en": GOLD, "de": ["neutral"] * 99}  # 0.41 and 1
+    for score, wanted in ((0.70, [SELECTED_AT_CHANCE]), (0.72, [])):
+        found = learnt_nothing(task("xnli"), Phase(**PHASE), FELL, golds, score=score, metric="accuracy")
+        assert found == wanted
+
+
+def test_seeds_of_later_attempts_differ_and_are_always_the_same():
+    assert seed_of(3, 0) == 3
+    assert len({seed_of(seed, number) for seed in range(4) for number in range(4)}) == 16
+    assert seed_of(3, 1) == seed_of(3, 1)
+
+
+class Node:
+    key, seed, phase = "k", 3, Phase(**PHASE, retries=1)
+
+
+def test_an_attempt_that_is_given_up_is_recorded_and_the_next_has_its_own_checkpoints(tmp_path):
+    first = current(Node, tmp_path)
+    assert (first.seed, first.past, first.last, first.checkpoints) == (3, [], False, tmp_path / "checkpoints")
+    (first.checkpoints / "training" / "5").mkdir(parents=True)
+    give_up(tmp_path, first, steps=10, score=0.3, flags=[NEVER_FELL])
+    second = current(Node, tmp_path)
+    assert (second.seed, second.last) == (seed_of(3, 1), True)
+    assert second.past == [{"seed": 3, "steps_run": 10, "score": 0.3, "flags": [NEVER_FELL]}]
+    assert second.checkpoints not in (first.checkpoints, first.checkpoints / "training")
+    assert not (first.checkpoints / "training").exists()
+    (second.checkpoints / "training").mkdir(parents=True)
+    (first.checkpoints / "selected").mkdir()
+    remove_checkpoints(tmp_path, attempts=2)
+    assert [path.name for path in first.checkpoints.iterdir()] == ["selected"]
+    assert json.loads((tmp_path / "attempts.json").read_text()) == second.past
