@@ -8,6 +8,9 @@ import pytest
 from xlmr_flax.train.step import batch_gradients, summed_gradients
 
 KINDS = ("sequence", "choice", "token", "span", "mlm", "dual")
+# A softmax over options or over positions is the same when all its logits move together: the gradient of their common
+# bias is zero in exact arithmetic, and what stands there is the rounding of a sum.
+ZERO_BIAS = ("choice", "span")
 
 
 def farthest(one, other):
@@ -26,12 +29,22 @@ def farthest(one, other):
     return max(jax.tree.leaves(jax.tree.map(of_leaf, one, other)))
 
 
-def assert_same(one, other):
+def assert_same(kind, one, other):
     """The losses and the gradients (Adam's first moments are sums of them) to 1e-5, and the weights after a step."""
     (state, losses), (other_state, other_losses) = one, other
     np.testing.assert_allclose(other_losses, losses, rtol=1e-5)
-    assert farthest(moments(state), moments(other_state)) < 1e-5
+    assert farthest(*(nonzero(kind, moments(each)) for each in (state, other_state))) < 1e-5
     assert farthest(state.params, other_state.params) < 1e-5
+
+
+def nonzero(kind, gradients):
+    """The gradients without the one that is zero, which is looked at here."""
+    if kind not in ZERO_BIAS:
+        return gradients
+    largest = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(gradients))
+    out = gradients["head"]["out"]
+    assert np.abs(out["bias"]).max() < 1e-6 * largest
+    return {**gradients, "head": {**gradients["head"], "out": {"kernel": out["kernel"]}}}
 
 
 def moments(state):
@@ -43,7 +56,7 @@ def test_loss_and_gradients_are_those_of_a_row_for_each_unit_with_dropout(kind, 
     plain, packed = (trainer(kind, "one", packed=each).place(0) for each in (False, True))
     assert packed.tokens.ids_BL.size < 0.95 * plain.tokens.ids_BL.size
     assert packed.tokens.ids_BL.shape[-1] > plain.tokens.ids_BL.shape[-1]  # several units share a row
-    assert_same(finished(kind, "one", 1), finished(kind, "one", 1, packed=True))
+    assert_same(kind, finished(kind, "one", 1), finished(kind, "one", 1, packed=True))
 
 
 @pytest.mark.parametrize("kind", ["sequence", *(pytest.param(kind, marks=pytest.mark.long) for kind in KINDS[1:])])
@@ -55,7 +68,7 @@ def test_loss_and_gradients_are_those_of_a_row_for_each_unit_without_dropout(kin
     (tally, wanted), (packed_tally, found) = (find(params, each.place(0)) for each in (plain, packed))
     assert float(tally.count) == float(packed_tally.count) > 0
     np.testing.assert_allclose(packed_tally.total, tally.total, rtol=1e-5)
-    assert farthest(wanted, found) < 1e-5
+    assert farthest(nonzero(kind, wanted), nonzero(kind, found)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -69,7 +82,7 @@ def test_loss_and_gradients_are_those_of_a_row_for_each_unit_without_dropout(kin
 )
 def test_updates_are_the_same_in_packed_micro_batches_on_eight_devices(kind, mesh, micro_batches, finished):
     found = finished(kind, mesh, 1, micro_batches=micro_batches, packed=True)
-    assert_same(finished(kind, "one", 1), found)
+    assert_same(kind, finished(kind, "one", 1), found)
 
 
 @pytest.mark.parametrize("kind", ["choice", "span"])
