@@ -34,6 +34,12 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/bench.txt
 	touch $@
 
+# transformers' last Flax models, which stand beside no other version
+.venv/peer: $(BIN)/xlmr-flax lock/peer.txt
+	test -x $@/bin/python || $(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r lock/peer.txt
+	touch $@
+
 demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
@@ -56,7 +62,7 @@ long: .venv/aot .venv/bench
 	$(PYTEST) -m "long or bench" -s
 
 # speeds beside those of the libraries that do the same
-bench: .venv/bench
+bench: .venv/bench .venv/aot .venv/peer
 	$(PYTEST) -m bench -s
 
 lint: $(BIN)/xlmr-flax
