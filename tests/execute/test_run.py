@@ -3,12 +3,7 @@
 import csv
 import dataclasses
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jax
@@ -21,9 +16,7 @@ from xlmr_flax.execute.local import run_nodes
 from xlmr_flax.execute.trained import load_trained
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
 from xlmr_flax.report.results import collect
-from xlmr_flax.train.checkpoint import load_selected
 from xlmr_flax.train.loop import Stop
-from xlmr_flax.train.step import abstract_params, make_model
 
 
 def rows_in(world: Path, task: str, lang: str) -> int:
@@ -189,77 +182,6 @@ def test_a_language_that_is_asked_for_later_is_added_and_the_others_stay(lab, mo
     run_nodes(lab.graph, lab.context)
     assert scored == ["x1"]
     assert json.loads(path.read_text())["langs"] == scores["langs"]
-
-
-KILLED = """
-name = "killed"
-[tokenizer]
-path = "{tokenizer}"
-[model]
-preset = "tiny"
-compute = "float32"
-[[phases]]
-name = "nli"
-tasks = ["xnli"]
-length = 16
-batch_size = 16
-steps = 500
-[phases.selection]
-every_steps = 200
-max_examples = 19
-[[evaluations]]
-phase = "nli"
-tasks = ["xnli"]
-langs = ["en"]
-"""
-
-
-def start_run(config: Path, lab, runs: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "xlmr_flax.cli", "run", str(config), "--runs", str(runs)]
-    command += ["--data", str(lab.context.folders.data_of(lab.phase("nli"))), "--cache", str(lab.context.folders.cache)]
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # one device
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def losses(runs: Path) -> list[tuple]:
-    (path,) = runs.glob("phases/nli-*/train.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(row["step"], row.get("loss"), row.get("select_accuracy")) for row in rows]
-
-
-def test_a_kill_in_the_middle_saves_and_the_same_command_ends_as_if_nothing_had_been(lab, tmp_path):
-    config = tmp_path / "killed.toml"
-    config.write_text(KILLED.format(tokenizer=lab.context.folders.tokenizer_of(lab.phase("nli"))))
-    whole = start_run(config, lab, tmp_path / "whole")
-    parted = start_run(config, lab, tmp_path / "parted")
-    while not any("loss" in path.read_text() for path in (tmp_path / "parted").glob("phases/*/train.jsonl")):
-        assert parted.poll() is None, parted.communicate()
-        time.sleep(0.05)
-    parted.send_signal(signal.SIGTERM)
-    out, said = parted.communicate(timeout=300)
-    assert (parted.returncode, out) == (75, ""), said
-    stopped = re.search(r"stopped at step (\d+) of 500, all saved; run the same command to continue\n$", said)
-    assert stopped, said
-    assert 10 < int(stopped[1]) < 500
-    again = start_run(config, lab, tmp_path / "parted")
-    table, said = again.communicate(timeout=600)
-    assert again.returncode == 0, said
-    assert f"nli: continues at step {stopped[1]}" in said
-    whole_table, said = whole.communicate(timeout=600)
-    assert whole.returncode == 0, said
-    assert table.splitlines()[:-1] == whole_table.splitlines()[:-1]
-    assert losses(tmp_path / "parted") == losses(tmp_path / "whole")
-    weights = [selected(lab, tmp_path / name) for name in ("whole", "parted")]
-    assert equal(*weights)
-
-
-def selected(lab, runs: Path):
-    (folder,) = runs.glob("phases/nli-*")
-    trained = json.loads((folder / "config.json").read_text())
-    arch = phase.Architecture.model_validate_json(json.dumps(trained["architecture"]))
-    spec = phase.head_spec(phase.task("xnli").head)
-    model = make_model(arch, spec, compute="float32", mesh=lab.context.mesh)
-    return load_selected(folder / "checkpoints", abstract_params(model, lab.context.mesh))
 
 
 def test_a_stop_before_a_phase_begins_leaves_it_to_the_next_run(lab, open_lab, tmp_path):

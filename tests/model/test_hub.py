@@ -9,6 +9,7 @@ from huggingface_hub import errors
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.errors import InputError
 from xlmr_flax.model.hub import FAMILIES, architecture, resolve
+from xlmr_flax.model.stored import open_folder
 
 # As FacebookAI/xlm-roberta-large and microsoft/xlm-align-base (base) state it.
 XLMR_LARGE = {
@@ -225,3 +226,22 @@ def test_what_the_hub_does_not_have_is_named(kind, match, tmp_path, monkeypatch)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot_download)
     with pytest.raises(InputError, match=match):
         resolve("someone/something", revision="v9")
+
+
+def test_a_config_json_that_is_a_folder_or_has_no_end_is_told(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(InputError, match=r"config\.json: not JSON \(maximum recursion depth"):
+        architecture(tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=r"config\.json: cannot be read \(Is a directory\)"):
+        architecture(tmp_path)
+
+
+def test_an_index_of_weights_that_has_no_end_or_names_no_file_is_told(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    for content in ("[" * 100_000, json.dumps({"weight_map": {"a": "x" * 5000}})):
+        index.write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match=r"index\.json: not an index of weights"):
+            open_folder(tmp_path)

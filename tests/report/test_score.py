@@ -194,3 +194,10 @@ def test_folders_without_a_common_task_and_unknown_versions_are_refused(folders,
         score_folders(*both, version="r")
     with pytest.raises(InputError, match="absent: not a folder; wanted one with TASK/test-LANG files"):
         score_folders(tmp_path / "absent", both[1])
+
+
+@pytest.mark.parametrize(("task", "version"), [("xquad", "xtreme"), ("xcopa", "xtreme-r")])
+def test_a_file_of_brackets_without_end_is_told(folders, task, version):
+    predictions, labels = folders(task, whole(task, "[" * 100_000, version))
+    with pytest.raises(InputError, match=f"{task}/test-.*not"):
+        score_folders(predictions, labels, version=version)

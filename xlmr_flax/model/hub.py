@@ -123,7 +123,9 @@ def architecture(folder: Path) -> Architecture:
         raise InputError(
             f"{folder}: no config.json here, so the weights' shape is unknown; copy it beside them"
         ) from None
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); copy it again") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(config, dict):
         raise InputError(f"{path}: a {type(config).__name__} where settings were expected")

@@ -28,7 +28,7 @@ def _open_indexed(index: Path) -> dict[str, Stored]:
     try:
         names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = {name: _open_file(index.parent / name) for name in sorted(set(names.values())) if _beside(index, name)}
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{index}: not an index of weights ({error}); it should map names to files") from error

@@ -200,14 +200,14 @@ def _by_id(path: Path, kind: type) -> dict[str, Any]:
 def _label(path: Path, line: str) -> Any:
     try:
         return json.loads(line)["label"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: {line[:60]!r} is not a JSON object with a label") from error
 
 
 def _json(path: Path) -> Any:
     try:
         return json.loads(whole_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not JSON: {error}") from error
