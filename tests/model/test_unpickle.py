@@ -226,3 +226,16 @@ def test_numbers_come_in_blocks_of_whole_rows(write, tmp_path, monkeypatch):
     assert [block.shape for block in read["turned"].blocks()] == [(3, 3), (1, 3)]
     np.testing.assert_array_equal(read["whole"].read(), WORDS)
     np.testing.assert_array_equal(read["turned"].read(), WORDS.T)
+
+
+def test_a_pickle_that_asks_for_room_without_end_is_refused(tmp_path):
+    """A word of 2^62 bytes in a file; a memory of number 2^32 - 1, which C's unpickler makes room for."""
+    word, memory = b"\x8d" + (2**62).to_bytes(8, "little"), b"r" + b"\xff" * 4
+    magic = files.pickled(files.LEGACY_MAGIC)
+    (tmp_path / "legacy.bin").write_bytes(magic + b"\x80\x04" + word + b".")
+    with pytest.raises(InputError, match=r"legacy\.bin: "):
+        read_bin(tmp_path / "legacy.bin")
+    with zipfile.ZipFile(tmp_path / "zip.bin", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}" + memory + b".")
+    with pytest.raises(InputError, match="holds a dict where a dict of tensors was expected"):
+        read_bin(tmp_path / "zip.bin")

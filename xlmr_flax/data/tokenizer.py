@@ -10,7 +10,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
 
 # The library's record of one text is some kilobytes: a whole data set of them at once would fill the memory.
 TEXTS_AT_ONCE = 4096
+
+PROBE = "A cat, ein Käfig. １ \u200b猫"  # that a tokenizer has to encode before it is believed
 
 NORMALISER = "nmt_nfkc"  # XLM-R's
 LONGEST_PIECE, SEEDS = 16, 1_000_000  # sentencepiece's own limits
@@ -112,13 +114,22 @@ def check_fits(tokenizer: Tokenizer, vocab_size: int) -> None:
 
 
 def _read_json(content: bytes, path: Path) -> tokenizers.Tokenizer:
-    try:
-        backend = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as problem:  # the library raises bare Exception
-        raise InputError(f"{path}: this is no tokenizer that the tokenizers library can read ({problem})") from problem
+    backend = _tried(partial(tokenizers.Tokenizer.from_buffer, content), path)
     # Some published folders bake these in; lengths are ours to choose.
     backend.no_truncation()
     backend.no_padding()
+    return backend
+
+
+def _tried(make: Callable[[], tokenizers.Tokenizer], path: Path) -> tokenizers.Tokenizer:
+    """What the library makes, once it has encoded a text; damage that it does not look for ends it only then."""
+    try:
+        backend = make()
+        backend.encode(PROBE)
+    except BaseException as problem:  # the library raises bare Exception, and its panics are not even that
+        if not isinstance(problem, Exception) and type(problem).__name__ != "PanicException":
+            raise
+        raise InputError(f"{path}: this is no tokenizer that the tokenizers library can read ({problem})") from problem
     return backend
 
 
@@ -138,9 +149,13 @@ def from_sentencepiece(content: bytes, path: Path) -> tokenizers.Tokenizer:
     scores = [(word, 0.0) for word in SPECIAL_WORDS[:4]]
     scores += [(piece.piece, piece.score) for piece in proto.pieces[3:]]
     scores += [(SPECIAL_WORDS[4], 0.0)]
+    return _tried(partial(_as_xlm_r, scores, proto.normalizer_spec.precompiled_charsmap), path)
+
+
+def _as_xlm_r(scores: list[tuple[str, float]], charsmap: bytes) -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(models.Unigram(scores, unk_id=3, byte_fallback=False))
-    if proto.normalizer_spec.precompiled_charsmap:
-        backend.normalizer = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+    if charsmap:
+        backend.normalizer = normalizers.Precompiled(charsmap)
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")]
     )

@@ -8,7 +8,9 @@ import collections
 import io
 import math
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -36,8 +38,12 @@ LEGACY_PROTOCOL = 1001
 
 BLOCK_NUMBERS = 1 << 24  # the largest kernel of XLM-R Large is a quarter of it
 
-# What a broken or truncated pickle, or one written to confuse, makes the unpickler raise.
-BROKEN = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError, zipfile.BadZipFile)
+# What a broken or truncated pickle or zip, or one written to confuse, makes readers raise: among others asserts of
+# pickle's own, a RuntimeError where a flipped bit says that an entry is encrypted, a number too large for a size.
+BROKEN = (
+    pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError,
+    AssertionError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class Stored(NamedTuple):
@@ -198,11 +204,17 @@ def _state_dict(path: Path, value: Any) -> dict[str, _View]:
 
 
 def _load(path: Path, file: BinaryIO) -> Any:
-    return _TensorsOnly(path, file).load()
+    try:
+        return _TensorsOnly(path, file).load()
+    except MemoryError:
+        raise InputError(f"{path}: its pickle asks for more memory than there is; fetch or save it again") from None
 
 
-class _TensorsOnly(pickle.Unpickler):
-    """Admits what a state dict needs. What it hands out is made anew for each file, so that no file can change it."""
+class _TensorsOnly(pickle._Unpickler):
+    """Admits what a state dict needs. What it hands out is made anew for each file, so that no file can change it.
+
+    In Python, because the one in C makes room for as many memories as a file says it has: gigabytes, for a flipped bit.
+    """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         super().__init__(file)
