@@ -201,3 +201,25 @@ def test_a_file_of_brackets_without_end_is_told(folders, task, version):
     predictions, labels = folders(task, whole(task, "[" * 100_000, version))
     with pytest.raises(InputError, match=f"{task}/test-.*not"):
         score_folders(predictions, labels, version=version)
+
+
+@pytest.mark.parametrize(
+    ("task", "predicted", "gold", "message"),
+    [
+        ("xquad", {"q": "a"}, questions(("q", [{"text": 5}])), "'5' stands where the id of a question or the text"),
+        (
+            "mlqa",
+            {"q": "a"},
+            questions(("q", [{"text": None}])),
+            "'None' stands where the id of a question or the text",
+        ),
+        ("xquad", {"q": "a"}, questions((["q"], [{"text": "a"}])), r"\"\['q'\]\" stands where the id"),
+        ("lareqa", {"q": ["a", ["b"]]}, {"q": ["a"]}, r"the value of 'q' is .* wanted one object with a list of texts"),
+        ("mewslix", {"q": ["a"]}, {"q": [{}]}, r"the value of 'q' is '\[\{\}\]', wanted"),
+    ],
+)
+def test_values_of_other_types_are_told(folders, task, predicted, gold, message):
+    name = whole(task, "", "xtreme-r")[0][1]
+    sides = folders(task, [("p", name, predicted), ("l", name, gold)])
+    with pytest.raises(InputError, match=message):
+        score_folders(*sides, version="xtreme-r")

@@ -182,18 +182,22 @@ def _questions(path: Path) -> list[tuple[str, list[str]]]:
         raise InputError(
             f"{path}: not questions as SQuAD 1.1 has them ({error!r}); wanted data, paragraphs, qas"
         ) from error
+    if odd := [one for name, texts in found for one in (name, *texts) if not isinstance(one, str)]:
+        raise InputError(
+            f"{path}: {str(odd[0])[:40]!r} stands where the id of a question or the text of an answer should"
+        )
     if found and not any(text for _, texts in found for text in texts):
         raise InputError(f"{path}: every answer is empty: these are hidden labels; score with the original files")
     return found
 
 
 def _by_id(path: Path, kind: type) -> dict[str, Any]:
-    tree, wanted = _json(path), f"one object with a {'text' if kind is str else 'list'} for each id"
+    tree, wanted = _json(path), f"one object with a {'text' if kind is str else 'list of texts'} for each id"
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a JSON {type(tree).__name__}, wanted {wanted}")
-    odd = next((name for name, value in tree.items() if not isinstance(value, kind)), None)
-    if odd is not None:
-        raise InputError(f"{path}: the value of {odd!r} is {str(tree[odd])[:40]!r}, wanted {wanted}")
+    for name, value in tree.items():
+        if not isinstance(value, kind) or (kind is list and not all(isinstance(one, str) for one in value)):
+            raise InputError(f"{path}: the value of {name!r} is {str(value)[:40]!r}, wanted {wanted}")
     return tree
 
 
