@@ -167,7 +167,7 @@ def parts(step):
     return jax.device_put(host, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
 
 
-@pytest.mark.parametrize("cases", [16, long(800)])
+@pytest.mark.parametrize("cases", [10, long(300)])
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_checkpoints(fuzz, damage, saved, tmp_path, capfd, cases):

@@ -35,12 +35,6 @@ def test_nothing_saved_is_no_error(mesh, tmp_path):
     assert toys.restored(tmp_path, toys.parts_on(mesh("one"))) is None
 
 
-def test_a_checkpoint_that_a_kill_left_half_written_is_none(mesh, tmp_path):
-    saved(tmp_path, mesh("one"), [7])
-    (tmp_path / "training" / "9.orbax-checkpoint-tmp" / "encoder").mkdir(parents=True)
-    assert restored(tmp_path, parts_on(mesh("one"))).step == 7
-
-
 def test_the_newest_and_the_best_are_kept(mesh, tmp_path):
     assert toys.saved(tmp_path, mesh("one"), [1, 2, 3, 4, 5], keep=2, best=2) == [2, 4, 5]
     checkpoints = Checkpoints(tmp_path, keep=1)

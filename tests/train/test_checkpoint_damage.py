@@ -82,6 +82,22 @@ def test_a_changed_word_of_the_record_is_found(mesh, two, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize("key", ["performance_metrics", "commit_timestamp_nsecs"])
+def test_a_changed_name_in_the_record_is_damage_too(mesh, two, tmp_path, key):
+    folder = shutil.copytree(two, tmp_path / "copy")
+    record = folder / "training" / "2" / "_CHECKPOINT_METADATA"
+    assert f'"{key}"' in record.read_text()
+    record.write_text(record.read_text().replace(key, f"{key}s"))
+    assert toys.restored(folder, toys.parts_on(mesh("one"))).step == 1
+
+
+def test_a_checkpoint_that_a_kill_left_half_written_is_none(mesh, two, tmp_path):
+    folder = shutil.copytree(two, tmp_path / "copy")
+    (folder / "training" / "9.orbax-checkpoint-tmp" / "encoder").mkdir(parents=True)
+    assert toys.restored(folder, toys.parts_on(mesh("one"))).step == 2
+
+
+@pytest.mark.usefixtures("collected")
 def test_when_none_is_whole_training_stops_and_says_what_to_do(mesh, two, tmp_path):
     folder = shutil.copytree(two, tmp_path / "copy")
     for step in ("1", "2"):

@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 from orbax.checkpoint import v1 as ocp
 
 from xlmr_flax.errors import TrainingError, no_room
-from xlmr_flax.storage.places import look, remove, write
+from xlmr_flax.storage.places import exchange, look, remove, write
 from xlmr_flax.train.keep import Keep
-from xlmr_flax.train.processes import writes
+from xlmr_flax.train.processes import in_turn, writes
 from xlmr_flax.train.record import Parts, check_shapes, dictionaries, mismatch, signed, trees, verified
 
 # What Orbax and its readers raise on files that are damaged or gone (each kind of damage is tried in a test). Anything
 # else, running out of memory first of all, says nothing about the checkpoint and must not make an older one be used.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+RECORD = "_CHECKPOINT_METADATA"  # of a checkpoint, to Orbax
 
 SLICE_BYTES = 2**20
 CHUNK_BYTES = 2**26
@@ -49,6 +51,9 @@ class Checkpoints:
         # What fails in Orbax's threads is raised here, at the next step; its logs would print it six times before.
         logging.getLogger("absl").addFilter(_not_of_orbax)
         self.folder, self.keep = folder / "training", Keep(keep, keep_every_steps)
+        with in_turn(f"checkpoint records of {folder.parent.name}"):
+            for step in self._steps():
+                writes(_put_aside, self.folder / str(step) / RECORD)
         self.orbax = ocp.training.Checkpointer(
             self.folder, preservation_policy=self.keep, cleanup_tmp_directories=True, context=_saving()
         )
@@ -184,6 +189,19 @@ def _not_of_orbax(record: logging.LogRecord) -> bool:
 
 def _warn(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
+
+
+def _put_aside(record: Path) -> None:
+    """Renames a record that Orbax cannot read: it reads those of all checkpoints as it starts, and would end there."""
+    seen = look(record)
+    if seen is None:
+        return
+    try:
+        ocp.checkpointables_metadata(record.parent)
+    except UNREADABLE as error:
+        if not _of_the_disk(error):
+            write(record.with_name(f"{RECORD}.damaged"), seen.content)
+            exchange(record, seen, None)
 
 
 def save_selected(folder: Path, parts: Parts, metadata: dict[str, Any]) -> None:
