@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from xlmr_flax import cli
-from xlmr_flax.execute import phase
+from xlmr_flax.execute import attempts
 
 KEPT = "kept"
 IMPORTED = ("execute.local", "execute.devices", "config.load", "graph.build", "report.results", "report.table")
@@ -56,7 +56,7 @@ def become(words: list[str], folder: Path) -> None:
     for number, file in enumerate((nothing, out, err)):
         os.dup2(file, number)
     sys.argv = ["xlmr-flax", *words]
-    phase.remove_training = keep_training
+    attempts.remove_training = keep_training
 
 
 def keep_training(folder: Path) -> None:
@@ -71,7 +71,7 @@ def keep_training(folder: Path) -> None:
     remove_training(folder)
 
 
-remove_training = phase.remove_training
+remove_training = attempts.remove_training
 
 if __name__ == "__main__":
     main()
