@@ -191,6 +191,13 @@ def without_tensor(place):
     save_file(tensors, path)
 
 
+def config_json(text):
+    def change(place):
+        (place / "weights" / "config.json").write_text(text, encoding="utf-8")
+
+    return change
+
+
 def nothing(place):
     pass
 
@@ -508,6 +515,29 @@ TARGETS = {
     "export of no phase": (["export", "data", "out"], r"data: neither a run folder \(nodes\.json\) nor a phase folder"),
     "export of an unfinished phase": (["export", "weights", "out"], r"weights: not a finished phase \(no DONE in it\)"),
 }
+
+
+SPOILT = {
+    "no JSON": (config_json('{"model_type": '), r"weights/config\.json: not JSON"),
+    "brackets without end": (config_json("[" * 100_000), r"weights/config\.json: not JSON"),
+    "no settings": (config_json("5"), r"weights/config\.json: a int where settings were expected"),
+    "labels without numbers": (settings(id2label={"a": "b"}), r"config\.json: id2label=.*: wanted the label of each"),
+    "labels in a list": (settings(id2label=["b"]), r"config\.json: id2label=\['b'\]: wanted the label of each number"),
+    "labels that are none": (settings(id2label={"0": 5}), r"config\.json: id2label=.*: wanted the label of each"),
+    "architectures that are none": (
+        settings(architectures=5),
+        r"config\.json: architectures=5: wanted a list of names",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SPOILT.values(), ids=SPOILT)
+def test_a_model_whose_settings_are_spoilt_is_told(place, started, change, message):
+    change(place)
+    (place / "lines.txt").write_text("a cat\ta dog\n", encoding="utf-8")
+    code, out, err = started("predict", "weights", "--task", "xnli", "lines.txt")
+    assert re.search(message, err), err
+    assert (code, out) == (2, "")
 
 
 @pytest.mark.parametrize(("words", "message"), TARGETS.values(), ids=TARGETS)

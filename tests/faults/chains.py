@@ -278,7 +278,7 @@ def send(pid: int, number: int) -> None:
 
 
 def stacks(chain: Chain, pid: int) -> str:
-    """Where all threads stand; empty before the program has begun or after it has ended."""
+    """Where the main thread stands; empty before the program has begun or after it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGUSR1)
     path = chain.folder / "stacks"
@@ -295,9 +295,8 @@ def told(chain: Chain) -> str:
 
 
 def doing_of(stacks: str) -> str:
-    """What was under way. The main thread stands last."""
-    main = stacks.rpartition("(most recent call first)")[2]
-    functions = re.findall(r'File "([^"]*)", line \d+ in (\S+)', main)
+    """What was under way."""
+    functions = re.findall(r'File "([^"]*)", line \d+ in (\S+)', stacks)
     ours = [name for path, name in functions if "xlmr_flax" in path or "/jax/" in path]
     for pattern, doing in DOING.items():
         if any(re.fullmatch(pattern, name) for name in ours):

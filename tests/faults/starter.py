@@ -1,8 +1,8 @@
 """Starts the program again and again, each time in a process group of its own that has imported everything.
 
 A line of JSON in: {"start": [words], "folder": where its output goes}, or {"wait": pid, "block": whether to wait for
-it}. A line of JSON out: the pid, or the exit status, or null while it runs. On SIGUSR1 the program writes where each
-of its threads stands to `stacks`, and goes on.
+it}. A line of JSON out: the pid, or the exit status, or null while it runs. On SIGUSR1 the program writes where its
+main thread stands to `stacks`, and goes on.
 """
 
 import contextlib
@@ -49,7 +49,8 @@ def answer(value: int | None) -> None:
 def become(words: list[str], folder: Path) -> None:
     """Makes this process the program: its own group, its own output, its own arguments."""
     os.setsid()
-    faulthandler.register(signal.SIGUSR1, file=(folder / "stacks").open("w"))
+    # Of this thread alone: the others run on while theirs are read, and that can end the process.
+    faulthandler.register(signal.SIGUSR1, file=(folder / "stacks").open("w"), all_threads=False)
     os.chdir(folder)
     nothing = os.open(os.devnull, os.O_RDONLY)
     out, err = (os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("stdout", "stderr"))

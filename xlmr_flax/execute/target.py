@@ -243,23 +243,53 @@ def _last(folder: Path, nodes: Sequence[Any]) -> Any:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name another model, or copy it again") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}); it is damaged: copy it again") from None
 
 
 def _is_hugging_face(folder: Path) -> bool:
-    return "model_type" in _json(folder / "config.json")
+    settings = _json(folder / "config.json")
+    if not isinstance(settings, dict):
+        raise InputError(f"{folder / 'config.json'}: a {type(settings).__name__} where settings were expected")
+    return "model_type" in settings
+
+
+def _labels_in(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """The labels that a config.json of transformers names, in the order of the logits."""
+    named = config.get("id2label") or {}
+    try:
+        labels = tuple(label for _, label in sorted(named.items(), key=lambda item: int(item[0])))
+    except (AttributeError, ValueError):
+        labels = (None,)
+    if not all(isinstance(label, str) for label in labels):
+        raise InputError(f'{path}: id2label={str(named)[:60]}: wanted the label of each number, as in {{"0": "yes"}}')
+    return labels
+
+
+def _texts_in(config: Mapping[str, Any], name: str, path: Path) -> list[str]:
+    found = config.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise InputError(f"{path}: {name}={str(found)[:60]}: wanted a list of names")
+    return found
 
 
 def _load_hugging_face(target: str, declared: Task, context: Context) -> Trained:
     folder = hub.resolve(target)
     arch, config = hub.architecture(folder), _json(folder / "config.json")
-    kind = export.kind_of(arch, config.get("architectures", ()))
-    labels = tuple(label for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0])))
+    kind = export.kind_of(arch, _texts_in(config, "architectures", folder / "config.json"))
+    labels = _labels_in(config, folder / "config.json")
     sized = len(labels) if kind in ("sequence", "token") else declared.head.options if kind == "choice" else 0
     # Retrieval needs the encoder alone; a masked-LM head has no parameters but those that every checkpoint has.
     spec = HeadSpec(kind, sized or 0) if declared.head.kind != "embedding" else HeadSpec("span")
     if declared.head.kind == "dual":
-        spec = HeadSpec("dual", similarity=config.get("similarity", "cosine"))
+        similarity = config.get("similarity", "cosine")
+        if similarity not in ("cosine", "dot"):
+            raise InputError(f"{folder / 'config.json'}: similarity={similarity!r}: wanted 'cosine' or 'dot'")
+        spec = HeadSpec("dual", similarity=similarity)
     model = make_model(arch, spec, compute="float32", mesh=context.mesh)
     places = dict(weights.flat(abstract_params(model, context.mesh)))
     loaded = weights.load(
