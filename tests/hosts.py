@@ -57,7 +57,7 @@ class Hosts:
     def _start(self, number: int, count: int, words: Sequence[str], devices: int):
         flags = (
             f"--xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false "
-            "--xla_backend_optimization_level=0"
+            "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
         )
         env = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLMR_FLAX_"))}
         env |= {"XLA_FLAGS": flags, "NPROC": str(8 * devices), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
