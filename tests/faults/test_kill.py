@@ -27,12 +27,7 @@ def cpu_seconds() -> float:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     ("kills", "a_chain", "afresh"),
-    # The eight are meant for every day. They are not run there while it is not known why a start that went on from a
-    # checkpoint ended by SIGSEGV once: the program, or the fork of a process that has imported jax.
-    [
-        pytest.param(8, 8, 0, id="8", marks=pytest.mark.long),
-        pytest.param(200, 20, 5, id="200", marks=pytest.mark.long),
-    ],
+    [pytest.param(8, 8, 0, id="8"), pytest.param(200, 20, 5, id="200", marks=pytest.mark.long)],
 )
 @pytest.mark.filterwarnings("ignore:Sharding info not provided:UserWarning")
 def test_a_kill_at_any_moment_changes_no_bit(tmp_path, kills, a_chain, afresh):
