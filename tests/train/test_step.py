@@ -80,6 +80,30 @@ def test_layers_one_by_one_or_weights_kept_from_the_first_pass_change_nothing_on
     assert_same(finished("sequence", "one", STEPS), finished("sequence", "mix", STEPS, passes=tuple(passes.items())))
 
 
+@pytest.mark.parametrize("remat", ["none", "elementwise", "layers"])
+@pytest.mark.parametrize("scan_layers", [True, False])
+def test_weights_that_are_gathered_again_are_not_kept_for_the_backward_pass(remat, scan_layers, arch, specs, trainer):
+    part = trainer("sequence", "fsdp")
+    wide = arch.model_copy(update={"hidden_size": 256, "intermediate_size": 1024})
+
+    def kept_bytes(*, reshard_after_forward):
+        passes = {"scan_layers": scan_layers, "reshard_after_forward": reshard_after_forward, "remat": remat}
+        model = make_model(wide, specs["sequence"], compute="float32", mesh=part.mesh, **passes)
+
+        def kept(params, batch):
+            return jax.vjp(lambda params: model.loss(params, jax.tree.map(lambda x: x[0], batch), None).total, params)[
+                1
+            ]
+
+        found = jax.eval_shape(kept, abstract_params(model, part.mesh), part.place(0))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found))
+
+    layer_bytes = 4 * (4 * 256**2 + 2 * 256 * 1024)
+    gathered_bytes = layer_bytes * wide.num_hidden_layers * part.mesh.shape["fsdp"]
+    saved_bytes = kept_bytes(reshard_after_forward=False) - kept_bytes(reshard_after_forward=True)
+    assert saved_bytes >= 0.8 * gathered_bytes  # the shares, an eighth, are kept
+
+
 @pytest.mark.parametrize("kind", ["choice", "mlm"])  # units that must stay together; counts that differ
 def test_four_micro_batches_are_one_batch_with_dropout(kind, finished):
     assert_same(finished(kind, "one", STEPS), finished(kind, "one", STEPS, micro_batches=4))
