@@ -43,8 +43,9 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
+# in two processes, each with whole files: the tests of a file share what they compile
 test: $(BIN)/xlmr-flax
-	$(PYTEST) -m "$(EVERY_DAY)"
+	$(PYTEST) -n 2 --dist loadfile -m "$(EVERY_DAY)"
 
 parity: .venv/parity
 	$(PYTEST) -m parity
