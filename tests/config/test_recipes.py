@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from xlmr_flax.config.load import merged, read_recipe
+from xlmr_flax.config.load import load, merged, read_recipe
 from xlmr_flax.config.schema import Phase
+from xlmr_flax.errors import InputError
+from xlmr_flax.graph.mixture import members
 from xlmr_flax.tasks.catalogue import TASKS
 
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
@@ -16,7 +18,7 @@ TRAINED = sorted(name for name, task in TASKS.items() if task.train or name == "
 
 
 def rows(recipe: str) -> dict:
-    return {name: row for name, row in read_recipe(recipe).items() if name != "without"}
+    return {name: row for name, row in read_recipe(recipe).items() if name not in ("without", "mixture")}
 
 
 def phase(row: dict, role: str) -> Phase:
@@ -102,3 +104,35 @@ def test_xtremes_scripts_warm_nothing_up_and_decay_no_weight_but_for_questions(t
     assert (found.warmup_frac, found.weight_decay) == (0.0, 0.0)
     squad = phase(rows("xtreme")["squad"], "target").optim
     assert (squad.warmup_frac, squad.weight_decay) == (0.06, 1e-4)
+
+
+def loaded(tmp_path: Path, phase: str, recipe: str = "paper") -> Phase:
+    path = tmp_path / "config.toml"
+    path.write_text(f'name = "x"\nrecipe = "{recipe}"\n[[phases]]\nname = "joint"\n{phase}', encoding="utf-8")
+    return load(path).phases[0]
+
+
+def sizes(phase: Phase) -> dict[str, tuple[int, int]]:
+    return {one.tasks[0]: (one.length, one.batch_size) for one in members(phase)}
+
+
+def test_a_recipe_gives_each_task_of_a_mixture_its_own_length_and_batch(tmp_path):
+    found = loaded(tmp_path, 'tasks = ["mlm", "squad", "mnli"]')
+    assert sizes(found) == {"mlm": (256, 8), "squad": (384, 8), "mnli": (256, 24)}
+    assert (found.epochs, found.optim.peak_lr, found.selection.every_steps) == (3, 1e-5, 1000)
+
+
+def test_what_the_file_says_of_a_mixture_replaces_the_recipe(tmp_path):
+    text = 'tasks = ["squad", "mnli"]\nlength = 64\n[[phases.mixture.each]]\ntask = "squad"\nbatch_size = 6'
+    assert sizes(loaded(tmp_path, text)) == {"squad": (64, 6), "mnli": (64, 24)}
+
+
+def test_without_a_row_for_mixtures_the_first_labelled_task_gives_what_they_share(tmp_path):
+    found = loaded(tmp_path, 'tasks = ["mlm", "pawsx", "xnli"]', "jiant")
+    assert (found.epochs, found.selection.every_steps) == (5, 1000)
+
+
+@pytest.mark.parametrize("each", ["3", "[3]", "{task = 'squad'}"])
+def test_a_spoilt_table_of_a_mixture_is_told_by_the_schema(tmp_path, each):
+    with pytest.raises(InputError, match=r"phases.joint.mixture.each"):
+        loaded(tmp_path, f'tasks = ["squad", "mnli"]\nmixture = {{ each = {each} }}')

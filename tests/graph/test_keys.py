@@ -31,6 +31,9 @@ WORLD_FIELDS = ("seed=5", "languages=['x1']", "documents=5", "documents_by_langu
                 *(f"{name}.{split}=8" for name in FAMILIES for split in SIZES
                   if (name, split) not in REFUSED))  # fmt: skip
 
+MIXED, MASKED, FEW = ({"phases": how} for how in ("mixed", "masked", "few"))
+MIDDLE = {"mixed": {"tasks": ["xnli", "pawsx"]}, "masked": {"tasks": ["xnli", "mlm"]}, "few": {"max_examples": 4}}
+
 # field → (override, the keys that change, what the base is changed by before)
 CASES = [
     ("name", "name=other", NOTHING, {}),
@@ -64,6 +67,21 @@ CASES = [
     ("save.keep", "save.keep=7", NOTHING, {}),
     ("phases.name", "phases.middle.keep_head=false", NOTHING, {}),  # renamed in a test of its own
     ("phases.tasks", "phases.tags.tasks=['xnli']", {"tags"}, {"evaluations": []}),
+    ("phases.mixture.sampling", "phases.middle.mixture.sampling=uniform", NOTHING, {}),  # of one task
+    ("phases.mixture.sampling", "phases.middle.mixture.sampling=uniform", BELOW_MIDDLE, MIXED),
+    ("phases.mixture.cap", "phases.middle.mixture={sampling='capped', cap=9}", BELOW_MIDDLE, MIXED),
+    ("phases.mixture.temperature", "phases.middle.mixture={sampling='temperature', temperature=2.0}", BELOW_MIDDLE,
+     MIXED),
+    ("phases.mixture.weights", "phases.middle.mixture={sampling='weights', weights=[1.0, 2.0]}", BELOW_MIDDLE, MIXED),
+    ("phases.mixture.mlm_frac", "phases.middle.mixture.mlm_frac=0.2", NOTHING, MIXED),  # no masked LM among them
+    ("phases.mixture.mlm_frac", "phases.middle.mixture.mlm_frac=0.2", BELOW_MIDDLE, MASKED),
+    ("phases.mixture.each.task", "phases.middle.mixture.each=[{task='pawsx'}]", NOTHING, MIXED),
+    ("phases.mixture.each.length", "phases.middle.mixture.each=[{task='pawsx', length=40}]", BELOW_MIDDLE, MIXED),
+    ("phases.mixture.each.batch_size", "phases.middle.mixture.each=[{task='pawsx', batch_size=4}]", BELOW_MIDDLE,
+     MIXED),
+    ("phases.subset_seed", "phases.middle.subset_seed=5", NOTHING, {}),  # of all examples there is no subset
+    ("phases.subset_seed", "phases.middle.subset_seed=5", BELOW_MIDDLE, FEW),
+    ("phases.subset_seed", "phases.middle.subset_seed=0", NOTHING, FEW),  # that of the seed
     ("phases.parent", "phases.side.parent=middle", {"side", "eval pawsx"}, {}),
     ("phases.langs", "phases.middle.langs=['de']", BELOW_MIDDLE, {}),
     ("phases.langs", "phases.middle.langs=['en', 'de']", BELOW_MIDDLE, {}),
@@ -137,6 +155,9 @@ def test_a_change_moves_the_keys_below_it_and_no_other(experiment, field, overri
         more["phases"] = [
             {**phase, "tasks": ["xnli"]} if phase["name"] == "tags" else phase for phase in tree["phases"]
         ]
+    elif more.get("phases") in MIDDLE:
+        changed = MIDDLE[more["phases"]]
+        more["phases"] = [{**phase, **changed} if phase["name"] == "middle" else phase for phase in tree["phases"]]
     if more.get("evaluations") == "udpos":
         more["evaluations"] = tree["evaluations"][:1]
     before, after = experiment(more=more), experiment(override, more=more)

@@ -14,8 +14,9 @@ from xlmr_flax.config.world import WorldSettings
 from xlmr_flax.errors import InputError, listed
 
 # How a table in a list of tables is addressed in a dotted key.
-NAMED_BY = {"phases": "name", "arms": "name", "splits": "task"}
+NAMED_BY = {"phases": "name", "arms": "name", "splits": "task", "each": "task"}
 NONE = "none"
+ROLES = ("intermediate", "target")  # of a phase, in a recipe
 # Beside what tomllib says itself: a number of more than 4,300 digits, and tables within tables without end.
 NOT_TOML = (tomllib.TOMLDecodeError, ValueError, RecursionError)
 PATHS = (("model", "weights"), ("tokenizer", "path"))
@@ -153,13 +154,34 @@ def _over_recipe(phase: Any, recipe: dict[str, Any], parents: Sequence[Any]) -> 
     if not isinstance(phase, dict):
         return phase
     tasks = phase.get("tasks")
-    task = tasks[0] if isinstance(tasks, list) and tasks else None
-    rows = recipe.get(task, {}) if isinstance(task, str) else {}
-    base = merged(rows, rows.get("intermediate" if phase.get("name") in parents else "target", {}))
-    left_out = {"intermediate", "target"}
-    if {"epochs", "steps"} & phase.keys():  # the file's choice of either replaces the recipe's
-        left_out |= {"epochs", "steps"}
+    names = [task for task in tasks if isinstance(task, str)] if isinstance(tasks, list) else []
+    role = "intermediate" if phase.get("name") in parents else "target"
+    rows = {name: _in_role(recipe[name], role) for name in names if name in recipe}
+    base = next(iter(rows.values()), {})
+    if len(names) > 1:
+        # What they have in common is the recipe's row for mixtures, and its first task's where there is none.
+        labelled = next((row for name, row in rows.items() if name != "mlm"), base)
+        phase, base = _with_sizes(phase, rows), merged(labelled, _in_role(recipe.get("mixture", {}), role))
+    # the file's choice of either replaces the recipe's
+    left_out = {"epochs", "steps"} if {"epochs", "steps"} & phase.keys() else set()
     return merged({key: value for key, value in base.items() if key not in left_out}, phase)
+
+
+def _in_role(row: dict[str, Any], role: str) -> dict[str, Any]:
+    return {key: value for key, value in merged(row, row.get(role, {})).items() if key not in ROLES}
+
+
+def _with_sizes(phase: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A phase of several tasks in which each has its recipe's length and batch, where the file does not say."""
+    mixture = phase.get("mixture", {})
+    given = mixture.get("each", []) if isinstance(mixture, dict) else None
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        return phase  # what is wrong with it is told with the rest
+    silent = [key for key in ("length", "batch_size") if key not in phase]
+    own = {name: {key: row[key] for key in silent if key in row} for name, row in rows.items()}
+    each = [{**own.pop(str(one.get("task")), {}), **one} for one in given]
+    each += [{"task": name, **sizes} for name, sizes in own.items() if sizes]
+    return {**phase, "mixture": {**mixture, "each": each}} if each else phase
 
 
 def _without_none(tree: Any, schema: type[BaseModel]) -> Any:

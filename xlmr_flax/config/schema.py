@@ -93,19 +93,48 @@ class Save(Settings):
     keep_every_steps: int | None = how(None, gt=0)  # those of the saved steps that it divides
 
 
+class Share(Settings):
+    """Where a task of a mixture departs from its phase."""
+
+    task: str
+    length: int | None = Field(None, gt=0)  # None: the phase's
+    batch_size: int | None = Field(None, gt=0)
+
+
+Weight = Annotated[float, Field(gt=0)]
+
+
+class Mixture(Settings):
+    """How often each of a phase's tasks is trained on: every step is one task's, drawn from the seed."""
+
+    # Shares of the steps: by the number of examples e taken of each task, min(e, cap), e^(1/temperature), all alike,
+    # or as `weights` say.
+    sampling: Literal["proportional", "capped", "temperature", "uniform", "weights"] = "proportional"
+    cap: int = Field(2**17, gt=0)
+    temperature: float | None = Field(None, gt=0)
+    weights: tuple[Weight, ...] | None = None  # in the order of the tasks
+    mlm_frac: float | None = Field(None, gt=0, lt=1)  # share of masked LM, where it is among the tasks
+    each: tuple[Share, ...] = ()
+
+
 class Phase(Settings):
     """One training run: an encoder goes in, and a trained one comes out."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
-    tasks: tuple[str, ...] = Field(min_length=1, max_length=1)
-    langs: tuple[str, ...] | None = later(None, min_length=1)  # rows of all of them; None: the task's training language
+    tasks: tuple[str, ...] = Field(min_length=1)  # of several each has a head of its own
+    mixture: Mixture = later(Mixture())  # of several tasks
+    langs: tuple[str, ...] | None = later(None, min_length=1)  # rows of all of them; None: each task's own language
     parent: str | None = None  # the phase whose encoder it starts from; None: the model's
     keep_head: bool = False  # take the parent's head as well; it must have the same kind and labels
     length: int = Field(gt=0)  # tokens
     batch_size: int = Field(gt=0)  # examples a step (windows for span questions), over all devices
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0)  # of several tasks: as many steps as each of them alone would take
     steps: int | None = Field(None, gt=0)
+    # Of each task; the larger subset holds the smaller, and classes have the shares that they have in the whole.
     max_examples: int | None = Field(None, gt=0)
+    subset_seed: int | None = later(
+        None, ge=0, lt=2**31
+    )  # which examples; None: the experiment's seed, as for their order
     mask_rate: float = Field(0.15, gt=0, lt=1)  # masked LM: share of tokens to predict
     similarity: Literal["cosine", "dot"] = later("cosine")  # dual heads: of a query's vector and a document's
     scale: float | None = later(None, gt=0)  # dual heads: times the similarity; None: 100, of dot products 1

@@ -9,6 +9,7 @@ from xlmr_flax.config.settings import what
 from xlmr_flax.errors import listed
 from xlmr_flax.graph.check import problems
 from xlmr_flax.graph.line import nearest
+from xlmr_flax.graph.mixture import members
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, key_of
 from xlmr_flax.graph.splits import comes_in, specs
 from xlmr_flax.tasks.catalogue import task
@@ -90,20 +91,26 @@ def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) 
     tokenizer: TokenizerNode | str | None = experiment.tokenizer.path
     if experiment.tokenizer.vocab_size:
         tokenizer = TokenizerNode(experiment.tokenizer.vocab_size, experiment.text, world)
-    name = phase.tasks[0]
-    split = specs(experiment, task(name))
-    masked_lm = task(name).head.kind == "mlm"
-    return PhaseNode(
-        phase=phase,
-        seed=experiment.seed,
-        model=experiment.model,
-        parent=parent,
-        tokenizer=tokenizer,
-        world=world,
-        text=experiment.text if masked_lm else None,
-        train="text" if masked_lm else split["train"] or "train",
-        select=split["select"] if phase.selection else None,
-    )
+
+    def of(one: Phase) -> PhaseNode:
+        split, masked_lm = specs(experiment, task(one.tasks[0])), task(one.tasks[0]).head.kind == "mlm"
+        return PhaseNode(
+            phase=one,
+            seed=experiment.seed,
+            model=experiment.model,
+            parent=parent,
+            tokenizer=tokenizer,
+            world=world,
+            text=experiment.text if masked_lm else None,
+            train="text" if masked_lm else split["train"] or "train",
+            select=split["select"] if one.selection else None,
+        )
+
+    parts = tuple(of(one) for one in members(phase))
+    if len(parts) == 1:
+        return parts[0]
+    text = experiment.text if any(part.text for part in parts) else None
+    return dataclasses.replace(parts[0], phase=phase, text=text, train="", select=None, mixed=parts)
 
 
 def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode]) -> Iterable[EvalNode]:

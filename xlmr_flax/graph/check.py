@@ -9,12 +9,13 @@ from xlmr_flax.config.load import did_you_mean
 from xlmr_flax.config.schema import Arm, Evaluation, Experiment, Model, Phase
 from xlmr_flax.errors import InputError
 from xlmr_flax.graph.line import nearest
+from xlmr_flax.graph.mixture import head_for, head_from, members, mixture_problems
 from xlmr_flax.graph.splits import comes_in, overlap, specs
 from xlmr_flax.graph.told import world_problems
 from xlmr_flax.metrics.squad_v2 import Guess
 from xlmr_flax.tasks.catalogue import TASKS, task
 from xlmr_flax.tasks.splits import parse
-from xlmr_flax.tasks.task import Task, fits, identity, scores
+from xlmr_flax.tasks.task import Task, identity, scores
 
 SHORTEST = 8  # tokens: two special ones a text and room for something between them
 MASK_RATE = Phase.model_fields["mask_rate"].default
@@ -123,9 +124,18 @@ def _phase(experiment: Experiment, phase: Phase) -> Iterator[str]:
     if (phase.epochs is None) == (phase.steps is None):
         found = "neither" if phase.epochs is None else "both"
         yield f"{key}: wanted either epochs or steps, found {found}"
+    yield from mixture_problems(phase)
+    yield from dict.fromkeys(problem for one in members(phase) for problem in _member(experiment, one, phase))
+
+
+def _member(experiment: Experiment, phase: Phase, whole: Phase) -> Iterator[str]:
+    """What is wrong with one of a phase's tasks, in a phase of it alone."""
+    key = f"phases.{phase.name}"
+    own = f"{key}.mixture.each.{phase.tasks[0]}"
     if phase.batch_size % phase.accumulation:
-        yield f"{key}.batch_size={phase.batch_size} does not split into {phase.accumulation} micro-batches"
-    yield from _length(experiment, f"{key}.length", phase.length)
+        where = key if phase.batch_size == whole.batch_size else own
+        yield f"{where}.batch_size={phase.batch_size} does not split into {phase.accumulation} micro-batches"
+    yield from _length(experiment, f"{key if phase.length == whole.length else own}.length", phase.length)
     declared = TASKS.get(phase.tasks[0])
     if declared is None:
         return
@@ -228,14 +238,16 @@ def _kept_head(experiment: Experiment, by_name: dict[str, Phase], phase: Phase, 
     if name is None:
         missing = f"phases.{phase.name}.keep_head: there is no parent{where} to take a head from"
         return None if experiment.model.weights else missing
-    if not fits(task(phase.tasks[0]).head, task(by_name[name].tasks[0]).head):
+    lacking = [child for child in phase.tasks if head_from(by_name[name].tasks, child) is None]
+    if not lacking:
+        return None
+    if len(phase.tasks) == len(by_name[name].tasks) == 1:
         return f"phases.{phase.name}.keep_head: the head of {name}, its parent{where}, has another kind or other labels"
-    return None
+    return f"phases.{phase.name}.keep_head: {name}, its parent{where}, has no head for {', '.join(lacking)}"
 
 
 def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> Iterator[str]:
     trained = next(phase for phase in experiment.phases if phase.name == evaluation.phase)
-    head = task(trained.tasks[0]).head
     if evaluation.length is not None:
         yield from _length(experiment, f"{key}.length", evaluation.length)
     if evaluation.layers not in (None, "all") and experiment.model.preset:
@@ -252,17 +264,17 @@ def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> 
                 yield f"{key}.{field}: only retrieval reads it, and none of {', '.join(evaluation.tasks)} is retrieval"
     for name in evaluation.tasks:
         declared = task(name)
-        other = declared.head.labels_read and name != trained.tasks[0]
-        if declared.head.kind != "embedding" and (declared.head != head or other):
+        if head_for(trained.tasks, declared) is None:
+            those = "the one" if len(trained.tasks) == 1 else "those"
             yield (
-                f"{key}.tasks: {name} needs another head than the one that phase {trained.name} trains "
-                f"on {trained.tasks[0]}"
+                f"{key}.tasks: {name} needs another head than {those} that phase {trained.name} trains "
+                f"on {', '.join(trained.tasks)}"
             )
         spec = specs(experiment, declared)
         if spec["test"] is None:
             yield f"{key}.tasks: {name} has no split to score"
             continue
-        if declared.name == trained.tasks[0]:
+        if declared.name in trained.tasks:
             yield from (
                 f"{key}.tasks: {name} would be scored on {spec['test']}, which overlaps its {role} split {spec[role]}"
                 for role in ("train", "select")

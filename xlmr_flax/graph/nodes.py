@@ -11,6 +11,7 @@ from typing import Any
 from xlmr_flax.config.schema import Evaluation, Model, Phase, TextFiles
 from xlmr_flax.config.settings import what
 from xlmr_flax.config.world import WorldSettings
+from xlmr_flax.graph.mixture import settings
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.task import identity
 
@@ -68,7 +69,10 @@ class TokenizerNode:
 
 @dataclass(frozen=True)
 class PhaseNode:
-    """One phase: an encoder from its parent or from the model's weights, trained on one task."""
+    """One phase: an encoder from its parent or from the model's weights, trained on one task or on several.
+
+    One of several tasks has a node for each in `mixed`, which is the phase as that task sees it, and no own rows.
+    """
 
     phase: Phase = field(repr=False)
     seed: int
@@ -79,6 +83,7 @@ class PhaseNode:
     text: TextFiles | None = field(repr=False)  # masked LM only
     train: str  # split specifications
     select: str | None
+    mixed: tuple["PhaseNode", ...] = field(default=(), repr=False)
 
     kind = "phase"
 
@@ -88,9 +93,20 @@ class PhaseNode:
         return self.phase.name
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that it trains."""
+        return self.phase.tasks
+
+    @property
     def task(self) -> str:
-        """The task that it trains."""
+        """The task that it trains, of a phase of one."""
+        assert not self.mixed, f"{self.name} trains {', '.join(self.tasks)}"
         return self.phase.tasks[0]
+
+    @property
+    def members(self) -> tuple["PhaseNode", ...]:
+        """The phase as each of its tasks sees it."""
+        return self.mixed or (self,)
 
     @property
     def langs(self) -> tuple[str, ...]:
@@ -110,21 +126,43 @@ class PhaseNode:
     @cached_property
     def key(self) -> str:
         """Hash of the settings, the data's declared identity and the parent's key."""
-        # What languages mean stands in the identities of the rows.
-        settings = {k: v for k, v in what(self.phase).items() if k not in ("name", "parent", "tasks", "langs")}
-        if self.phase.selection:
-            settings["selection"] = {k: v for k, v in settings["selection"].items() if k != "langs"}
+        rows = {"mixture": settings(self.phase), "tasks": [one._rows() for one in self.mixed]}
+        if not self.mixed:
+            rows = self._rows()
+            del rows["length"], rows["batch_size"]
         return key_of(
-            phase=settings,
+            phase=self._settings(),
             seed=self.seed,
             compute=self.model.compute,
             parent=self.parent.key if self.parent else {"model": what(self.model)},
             tokenizer=self.tokenizer.key if isinstance(self.tokenizer, TokenizerNode) else self.tokenizer,
             world=_key(self.world),
-            text=what(self.text) if self.text else None,
-            train=None if self.text else _identities(self.task, self.train, self.langs),
-            select=_identities(self.task, self.select, self.select_langs) if self.select else None,
+            **rows,
         )
+
+    def _settings(self) -> dict[str, Any]:
+        """The phase's own settings. Which tasks and languages it has stands in the identities of the rows."""
+        left_out = {"name", "parent", "tasks", "langs", "mixture"} | ({"length", "batch_size"} if self.mixed else set())
+        # Which subset is no matter where everything is taken, or where it is that of the seed anyway.
+        if self.phase.max_examples is None or self.phase.subset_seed == self.seed:
+            left_out.add("subset_seed")
+        found = {name: value for name, value in what(self.phase).items() if name not in left_out}
+        if self.phase.selection:
+            found["selection"] = {name: value for name, value in found["selection"].items() if name != "langs"}
+        return found
+
+    def _rows(self) -> dict[str, Any]:
+        """What one task trains and selects on."""
+        classes = self.phase.max_examples is not None and not self.text and task(self.task).head.kind == "sequence"
+        return {
+            "length": self.phase.length,
+            "batch_size": self.phase.batch_size,
+            "text": what(self.text) if self.text else None,
+            "train": None if self.text else _identities(self.task, self.train, self.langs),
+            "select": _identities(self.task, self.select, self.select_langs) if self.select else None,
+            # Subsets of classes were not of every class's share at first.
+            **({"subset": "by class"} if classes else {}),
+        }
 
     @property
     def parents(self) -> tuple["Node", ...]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.world import WorldSettings
+from xlmr_flax.graph.mixture import members
 from xlmr_flax.graph.splits import specs
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.splits import parse
@@ -72,7 +73,7 @@ def _count(world: WorldSettings, setting: str) -> int:
 
 def _read(experiment: Experiment, world: WorldSettings) -> Iterator[Read]:
     """Every split that phases and evaluations read."""
-    for phase in experiment.phases:
+    for phase in (member for whole in experiment.phases for member in members(whole)):
         declared = task(phase.tasks[0])
         split, langs = specs(experiment, declared), phase.langs or (declared.train_lang,)
         selected = (phase.selection.langs if phase.selection else None) or langs
