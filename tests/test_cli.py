@@ -172,6 +172,7 @@ def test_folders_of_predictions_are_scored_in_percent_with_four_decimals(tmp_pat
         (["run"], "Missing argument"),
         (["runn", "configs/demo.toml"], "No such command"),
         (["run", "configs/demo.toml", "--sedd", "1"], "No such option"),
+        (["run", "configs/demo.toml", "--profile", "3:2"], "--profile 3:2: wanted A:B, the first and the last step"),
         (["eval", "some/target"], "Missing option '--tasks'"),
         (["predict", "some/target"], "Missing option '--task'"),
         (["export", "some/target"], "Missing argument"),
@@ -182,6 +183,16 @@ def test_a_wrong_use_of_a_command_ends_with_2(words, message):
     assert (done.returncode, done.stdout) == (2, "")
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "3", "0:4", "4:3", "1:2:3", "a:b", "1:-2", " 1:2"])
+def test_steps_to_trace_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match=f"--profile {text}: wanted A:B"):
+        cli._steps(text)
+
+
+def test_steps_to_trace_are_a_first_and_a_last_one():
+    assert cli._steps("10:12") == (10, 12)
 
 
 def test_an_error_of_the_user_is_a_sentence_without_a_traceback(tmp_path):

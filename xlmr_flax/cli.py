@@ -1,5 +1,6 @@
 """The command line; commands import the heavy libraries that they need, so that help and check answer at once."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,6 +112,12 @@ def run(
     only: Annotated[
         str | None, typer.Option(help="Compute only parts whose names match, such as 'target*', and what they need.")
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A:B", help="Write jax's profiler's trace of the steps A to B of each phase.", show_default=False
+        ),
+    ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
@@ -121,7 +128,7 @@ def run(
     done already is not computed again, and the same command continues a run
     that was stopped. The last line printed is the run's folder.
     """
-    graph = _graph(config, overrides)
+    graph, traced = _graph(config, overrides), _steps(profile) if profile is not None else None
     if dry:
         _print_plan(graph, runs)
         return
@@ -134,10 +141,10 @@ def run(
     from xlmr_flax.train.processes import by_writer, check_shared
 
     experiment, folders = graph.experiment, _folders(runs, data, cache)
-    command = {"config": experiment.model_dump(mode="json"), "--only": only, "--phase": phase}
+    command = {"config": experiment.model_dump(mode="json"), "--only": only, "--phase": phase, "--profile": profile}
     with hosts(experiment.mesh, command):
         check_shared(folders.runs)
-        run_nodes(graph, Context(experiment, folders, _writers_stderr()), only=only, key=phase)
+        run_nodes(graph, Context(experiment, folders, _writers_stderr(), profile=traced), only=only, key=phase)
         by_writer("results", functools.partial(_report, graph, runs))
 
 
@@ -483,6 +490,14 @@ def miniworld(
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _steps(text: str) -> tuple[int, int]:
+    """The first and the last of some steps."""
+    numbers = re.fullmatch(r"(\d+):(\d+)", text)
+    if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise InputError(f"--profile {text}: wanted A:B, the first and the last step, counted from 1, such as 10:12")
+    return int(numbers[1]), int(numbers[2])
 
 
 def _graph(config: Path, overrides: list[str] | None) -> "Graph":

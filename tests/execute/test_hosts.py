@@ -50,4 +50,4 @@ def test_the_devices_of_both_are_recorded(run):
     runs, _ = run
     (host,) = (json.loads(path.read_text()) for path in runs.glob("phases/nli-*/host.json"))
     assert host["mesh"] == {"data": 2, "fsdp": 1, "tensor": 1}
-    assert host["rows_per_device"] == 4
+    assert {shape["rows_per_device"] for shape in host["shapes"]} == {4}

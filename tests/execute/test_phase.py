@@ -392,7 +392,9 @@ def test_what_is_recorded_of_a_phase(lab):
     assert config["parameters"] == sum(x.size for x in jax.tree.leaves(weights(lab)))
     assert config["counts"]["rows"] == 61
     assert host["mesh"] == {"data": 2, "fsdp": 2, "tensor": 2}
-    assert host["rows_per_device"] == 4
+    assert all(one["rows"] == 4 * one["rows_per_device"] for one in host["shapes"])
+    trained = {(one["rows"], one["length"]) for one in host["measured"]["shapes"]}
+    assert trained <= {(one["rows"], one["length"]) for one in host["shapes"]}
 
 
 def test_a_subset_of_tagging_has_whole_sentences_and_counts_examples(lab):

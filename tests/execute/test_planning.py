@@ -9,6 +9,7 @@ import pytest
 from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute import planning
+from xlmr_flax.execute.measured import estimate_path, read_estimate
 from xlmr_flax.execute.phase import prepare
 from xlmr_flax.execute.phase_programs import eval_programs, train_programs, work
 from xlmr_flax.plan.chips import Slice, slice_of
@@ -79,6 +80,16 @@ def test_a_phase_is_planned_at_the_shapes_that_it_trains_in(lab):
     assert one.arch == material.arch
     real = np.mean([np.count_nonzero(batches(step).tokens.unit_BL >= 0) for step in range(13)])
     assert sum(shape.share * shape.tokens for shape in found) == pytest.approx(real)
+
+
+def test_the_figures_of_a_plan_are_kept_for_a_run_of_it(planned, open_lab, tmp_path):
+    lab = open_lab(tmp_path)
+    found, _ = planned(lab=lab, phase="nli")
+    path = estimate_path(lab.phase("nli"), lab.context.experiment, lab.context.mesh, lab.context.folders.cache)
+    program = found.programs[0]
+    assert read_estimate(path)["programs"] == [
+        {"rows": 16, "length": 16, "step_seconds": program.step_seconds, "hbm_bytes": GIB}
+    ]
 
 
 def test_a_phase_without_its_files_is_planned_at_full_length(open_lab, tmp_path):

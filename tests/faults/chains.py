@@ -125,7 +125,10 @@ class Starter:
 
     def __init__(self, folder: Path, *, compiled: Path | None) -> None:
         env = {name: value for name, value in os.environ.items() if name not in ("NPROC", "XLA_FLAGS")}
-        env |= {"XLA_FLAGS": "--xla_backend_optimization_level=0", "COLUMNS": "200"}  # one device
+        env |= {
+            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+            "COLUMNS": "200",
+        }  # one device
         if compiled:
             env |= {
                 "JAX_COMPILATION_CACHE_DIR": str(compiled),

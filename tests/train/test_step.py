@@ -11,6 +11,7 @@ import pytest
 
 from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.batch import Tally
+from xlmr_flax.plan.programs import train_program
 from xlmr_flax.train.optimizer import make_optimizer
 from xlmr_flax.train.step import (
     State,
@@ -22,6 +23,7 @@ from xlmr_flax.train.step import (
     learning_rate,
     make_model,
     make_train_step,
+    place_batch,
     place_course,
     train_step,
 )
@@ -318,3 +320,17 @@ def test_whether_a_step_is_finite_costs_no_reduction_and_no_exchange_of_its_own(
     found = counted(functools.partial(train_step, model=part.model, tx=tx, gradients=gradients))
     assert found == counted(unchecked)
     assert found["all-reduce"] > 0
+
+
+def test_a_program_that_is_compiled_ahead_is_the_one_that_the_step_runs(trainer, optim):
+    part, compiled = trainer("sequence", "one"), []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, secs, **more: compiled.append(name) if name.endswith("backend_compile_duration") else None
+    )
+    host = jax.tree.map(lambda x: x[:, :8], part.batches(0))  # a shape of its own
+    state = part.start()
+    batch = place_batch(host, part.mesh, lead=1)
+    train_program(part.model, optim, part.mesh, host).compile()
+    assert len(compiled) == 1
+    part.step(state, batch, part.course)
+    assert len(compiled) == 1

@@ -288,6 +288,11 @@ class TrainingBatches:
         """The numbers of the items of batch `step`."""
         return self.chosen[items_at(step, items=len(self.chosen), batch_size=self.batch_size, seed=self.seed)]
 
+    def shape(self, step: int) -> tuple[int, int]:
+        """The rows of batch `step`, of all micro-batches, and their length."""
+        layout = self.layout(self.items(step))
+        return layout.rows, layout.length
+
     def __call__(self, step: int) -> Batch:
         """Batch `step`, each array with the micro-batches as its first axis."""
         items = self.items(step)

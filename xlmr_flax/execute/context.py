@@ -56,6 +56,7 @@ class Context:
     experiment: Experiment
     folders: Folders
     console: Console
+    profile: tuple[int, int] | None = None  # the first and the last step of each phase that a trace is wanted of
 
     @cached_property
     def mesh(self) -> Mesh:

@@ -25,10 +25,12 @@ from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.attempts import Attempt, batch_text, current, give_up, learnt_nothing, remove_checkpoints
 from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.measured import measured_before, watched
 from xlmr_flax.execute.trained import check_length, head_spec, parameter_count, shape_of, tokenizer_in
 from xlmr_flax.graph.nodes import PhaseNode, folder_name
 from xlmr_flax.model import hub, weights
 from xlmr_flax.model.build import Model
+from xlmr_flax.plan.programs import train_program
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.storage.places import create, json_text, write_json
 from xlmr_flax.tasks.catalogue import task
@@ -137,7 +139,6 @@ def _train(
 ) -> Ended:
     folder, phase, declared, model = context.folders.of(node), node.phase, material.task, material.model
     state, best, carried = start(node, context, model, checkpoints, seed=attempt.seed)
-    _record(node, context, material, state, seed=attempt.seed)
     began = int(jax.device_get(state.step))
     plan = Plan(
         material.steps, context.experiment.save.every_steps, phase.selection.every_steps if phase.selection else None
@@ -150,8 +151,18 @@ def _train(
         seed=attempt.seed,
         packed_over=row_shards(context.mesh) if phase.packing else None,
     )
+    _record(node, context, material, state, batches)
     course = place_course(phase.optim, context.mesh, seed=attempt.seed, steps=material.steps)
     step = make_train_step(model, phase.optim, context.mesh)
+    step_fn = watched(
+        lambda state, batch: step(state, batch, course),
+        node,
+        context,
+        batches=batches,
+        start=began,
+        stop=material.steps,
+        compile=lambda batch: train_program(model, phase.optim, context.mesh, batch).compile(),
+    )
     metric = (phase.selection.metric if phase.selection else None) or declared.metric
     watch = Watch(
         node.name,
@@ -159,6 +170,7 @@ def _train(
         batch_of=functools.partial(batch_text, batches=batches, folder=folder),
     )
     with (
+        step_fn as watched_step,
         processes.log_folder(folder) as kept,
         Log(
             kept,
@@ -176,7 +188,7 @@ def _train(
             start=began,
             plan=plan,
             batches=batches,
-            step_fn=lambda state, batch: step(state, batch, course),
+            step_fn=watched_step,
             place=functools.partial(place_batch, mesh=context.mesh, lead=1),
             evaluate=_selector(declared, material, context, packing=phase.packing),
             save=functools.partial(_save, checkpoints),
@@ -402,7 +414,7 @@ def selection_text(node: PhaseNode) -> str:
     return f"best {metric} on {node.task} {node.select} ({', '.join(node.select_langs)})"
 
 
-def _record(node: PhaseNode, context: Context, material: Material, state: State, *, seed: int) -> None:
+def _record(node: PhaseNode, context: Context, material: Material, state: State, batches: TrainingBatches) -> None:
     """What the phase is (config.json) and where it runs (host.json)."""
     folder, head = context.folders.of(node), material.task.head
     for spec, examples in ((node.train, material.examples), *((node.select, one.examples) for one in material.select)):
@@ -415,7 +427,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State,
         "task": node.task,
         "phase": node.phase.model_dump(mode="json"),
         "seed": node.seed,
-        "attempt_seed": seed,
+        "attempt_seed": batches.seed,
         "parent": folder_name(node.parent) if node.parent else node.model.weights or f"scratch ({node.model.preset})",
         "train": node.train,
         "select": node.select,
@@ -443,6 +455,13 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State,
         | {"xlmr_flax": __version__, "python": platform.python_version()},
         "devices": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
         "mesh": dict(context.mesh.shape),
-        "rows_per_device": node.phase.batch_size // node.phase.accumulation // row_shards(context.mesh),
+        "micro_batches": node.phase.accumulation,
+        # of a micro-batch: one program each, as far as steps have it
+        "shapes": [
+            {"rows": rows, "length": length, "rows_per_device": rows // row_shards(context.mesh)}
+            for rows, length in batches.shapes
+        ],
     }
+    if before := measured_before(folder, host):
+        host["measured"] = before
     processes.writes(write_json, folder / "host.json", host)

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 from rich.console import Console
 
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
+from xlmr_flax.execute.measured import estimate_path
 from xlmr_flax.execute.phase_programs import Work, eval_programs, train_programs, work
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import PhaseNode
@@ -19,6 +21,7 @@ from xlmr_flax.plan.figures import Program, phase_figures, program
 from xlmr_flax.plan.search import REMATS, Layout, Outcome, layouts, search
 from xlmr_flax.plan.table import print_outcomes, print_phases, print_programs
 from xlmr_flax.storage.copies import local_of
+from xlmr_flax.storage.places import write_json
 
 Say = Callable[[str], None]
 
@@ -145,9 +148,25 @@ class _Planner(NamedTuple):
             built = self.compiler.build(lowered)
             plan.programs.append(program(name, step, shape, built, self.compiler.slice_, self.limit))
         mine = [each for each in plan.programs if each.phase == name]
+        self._keep(one.node, mesh, mine)
         plan.told.extend(self._crashed(each) for each in mine if each.built.fits is None)
         if large := [each for each in mine if each.built.fits is False]:
             plan.told.append(self._too_much(one, max(large, key=lambda each: each.built.hbm_bytes or 0)))
+
+    def _keep(self, node: PhaseNode, mesh: Mesh, found: list[Program]) -> None:
+        """Keeps the figures of a phase's training steps for a run of it on such a slice."""
+        trained = [
+            {
+                "rows": each.shape.rows,
+                "length": each.shape.length,
+                "step_seconds": each.step_seconds,
+                "hbm_bytes": each.built.hbm_bytes,
+            }
+            for each in found
+            if each.step == "train"
+        ]
+        path = estimate_path(node, self.graph.experiment, mesh, self.folders.cache)
+        write_json(path, {"libtpu": self.compiler.version, "topology": self.compiler.slice_.name, "programs": trained})
 
     def search(self, one: Work, plan: Plan) -> None:
         """The fastest layout of a phase's most frequent training step."""

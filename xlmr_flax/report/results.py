@@ -31,7 +31,16 @@ def collect(graph: Graph, runs: Path) -> dict[str, Any]:
         "fingerprint": graph.fingerprint,
         "rows": rows,
         "summary": summary(rows),
+        "measured": dict(measured(graph, runs)),
     }
+
+
+def measured(graph: Graph, runs: Path) -> Iterator[tuple[str, Any]]:
+    """Step times, memory and their ratio to the estimate of each phase that says them, by the phase's folder."""
+    for name in (folder_name(node) for node in graph.nodes if isinstance(node, PhaseNode)):
+        host = _read(runs / name / "host.json")
+        if (runs / name / "DONE").is_file() and "measured" in host:
+            yield name, host["measured"]
 
 
 def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
