@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 EVERY_DAY := not parity and not aot and not large and not ray and not browser and not gcs and not long and not bench
 
-.PHONY: .venv demo test parity aot gcs large long bench lint
+.PHONY: .venv demo test parity aot gcs browser large long bench lint
 
 .venv: $(BIN)/xlmr-flax
 
@@ -55,6 +55,10 @@ aot: .venv/aot
 
 gcs: .venv/gcs
 	$(PYTEST) -m gcs
+
+# pages in headless Chromium, which Debian has as `chromium`
+browser: $(BIN)/xlmr-flax
+	$(PYTEST) -m browser -s
 
 large: $(BIN)/xlmr-flax
 	$(PYTEST) -m large -s

@@ -15,6 +15,7 @@ ROOMS = (*LIGHT, "data", "model", "train", "evaluate", "plan", "execute", "cli")
 HEAVY = (
     "jax", "jaxlib", "flax", "optax", "orbax", "grain", "transformers", "tokenizers", "sentencepiece", "safetensors",
     "huggingface_hub", "datasets", "tensorflow_datasets", "pyarrow", "pandas", "tensorboardX", "torch",
+    "matplotlib", "scipy", "jinja2",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -111,7 +111,12 @@ def test_mewslix_is_scored_among_all_entities(dual):
 def test_documents_are_embedded_once_for_all_languages_and_no_vector_stays(dual):
     assert dual.said().count("candidates in the files of en, x1, x2") == 1
     for name in ("lareqa", "mewslix"):
-        assert {path.name for path in scored(dual, name)[0].iterdir()} <= {"scores.json", "predictions", "embeddings"}
+        assert {path.name for path in scored(dual, name)[0].iterdir()} <= {
+            "scores.json",
+            "predictions",
+            "examples",
+            "embeddings",
+        }
         assert not list(scored(dual, name)[0].glob("embeddings/*"))
 
 

@@ -20,6 +20,7 @@ INTERFACE = {
     "n_dataset",
     "seed",
     "phase_key",
+    "eval_key",
     "selection",
     "flags",
 }

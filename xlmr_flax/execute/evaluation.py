@@ -16,6 +16,7 @@ from xlmr_flax.execute.retrieval import Retrieved, retrieve
 from xlmr_flax.execute.trained import Subject, check_length, load_trained
 from xlmr_flax.graph.nodes import EvalNode
 from xlmr_flax.report.chance import judged
+from xlmr_flax.report.examples import terms_of, write_terms
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
@@ -49,7 +50,7 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
             raise Interrupted(
                 f"stopped before {node.phase.name} on {node.task} {lang}, all saved; run the same command to continue"
             )
-        known["langs"][lang] = score(subject, lang, folder / "predictions", context)
+        known["langs"][lang] = score(subject, lang, folder / "predictions", context, examples=folder / "examples")
         processes.writes(
             write_json,
             folder / "scores.json",
@@ -65,8 +66,10 @@ def read_scores(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"langs": {}}
 
 
-def score(subject: Subject, lang: str, predictions: Path, context: Context) -> dict[str, Any]:
-    """One language: its predictions go to a file, its scores are returned."""
+def score(
+    subject: Subject, lang: str, predictions: Path, context: Context, *, examples: Path | None = None
+) -> dict[str, Any]:
+    """One language: predictions go to a file, what each example scores to one in `examples`; scores are returned."""
     split = found_in(subject.task, subject.split, lang, subject.data, labels=subject.labels)
     found = split.rows
     if split.excluded:
@@ -77,14 +80,17 @@ def score(subject: Subject, lang: str, predictions: Path, context: Context) -> d
         retrieved = retrieve(subject, lang, found, vectors, context)
         counts, settings = retrieved.counts, retrieved.told
         scored, predicted = _first_of(retrieved, predictions if subject.labels else None, lang, found)
-        done = retrieved.queries
+        done, terms = retrieved.queries, [one.terms for one in retrieved.by_setting.values()]
     elif subject.task.head.kind == "dual":
-        scored, predicted, counts, settings = rank(subject, lang, found, vectors, context)
-        done = len(predicted)
+        scored, predicted, counts, settings, ranked = rank(subject, lang, found, vectors, context)
+        done, terms = len(predicted), [ranked]
     else:
         scored, predicted, counts = _predict(subject, lang, found, context)
-        done = len(predicted)
+        wanted = [gold(subject.task, row) for row in found] if scored else []
+        done, terms = len(predicted), [terms_of(subject.task, wanted, predicted, scored, lang) if scored else {}]
     write_predictions(predictions, lang, found, predicted)
+    if examples:
+        processes.writes(write_terms, examples / f"{lang}.npz", terms)
     return {
         "scores": scored,
         "settings": settings,

@@ -16,6 +16,7 @@ from xlmr_flax.evaluate.dual import Ranking, embed, rankings
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.trained import Subject, check_length
+from xlmr_flax.report.examples import Terms, terms_of
 from xlmr_flax.sources.rows import Document, Query
 from xlmr_flax.storage.copies import files_in, name_in
 from xlmr_flax.tasks.files import hidden, rows
@@ -42,6 +43,7 @@ class Ranked(NamedTuple):
     predicted: list[Ranking]
     counts: dict[str, int]
     settings: list[dict[str, Any]]
+    terms: dict[str, Terms]
 
 
 def rank(subject: Subject, lang: str, found: Sequence[Query], folder: Path, context: Context) -> Ranked:
@@ -60,7 +62,9 @@ def rank(subject: Subject, lang: str, found: Sequence[Query], folder: Path, cont
     predicted = rankings(queries_ND, pool.vectors_MD, pool.ids, mesh=context.mesh)
     asked = [row._replace(relevant=pool.relevant.get(row.id, row.relevant)) for row in found]
     unscored = hidden(subject.task, subject.split, found)
-    scored = {} if unscored else scores(subject.task, [gold(subject.task, row) for row in asked], predicted, lang)
+    wanted = [] if unscored else [gold(subject.task, row) for row in asked]
+    scored = {} if unscored else scores(subject.task, wanted, predicted, lang)
+    terms = {} if unscored else terms_of(subject.task, wanted, predicted, scored, lang)
     counts = {
         "candidates": len(pool.ids),
         "candidate_languages": len(pool.langs),
@@ -68,7 +72,7 @@ def rank(subject: Subject, lang: str, found: Sequence[Query], folder: Path, cont
         "queries_truncated": queries.encoded.counts["truncated"],
         "candidates_truncated": pool.truncated,
     }
-    return Ranked(scored, predicted, counts, _settings(subject, pool, scored))
+    return Ranked(scored, predicted, counts, _settings(subject, pool, scored), terms)
 
 
 def candidate_sources(task: Task, data: Path) -> dict[str, str]:

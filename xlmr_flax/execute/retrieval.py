@@ -26,6 +26,7 @@ from xlmr_flax.evaluate.retrieval import (
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.trained import Subject, check_length
 from xlmr_flax.metrics.bucc import best_threshold, mined
+from xlmr_flax.report.examples import Terms, terms_of
 from xlmr_flax.sources.rows import Aligned, Mined, Row
 from xlmr_flax.tasks.files import hidden, rows
 from xlmr_flax.tasks.task import gold, scores
@@ -38,11 +39,15 @@ Vectors = dict[Setting, np.ndarray]
 
 
 class Found(NamedTuple):
-    """What one setting finds: predictions as the task's file has them, scores where gold is known, and what to say."""
+    """What one setting finds: predictions as the task's file has them, scores where gold is known, and what to say.
+
+    `terms` are what the scores are made of.
+    """
 
     predicted: list[Any]
     scores: dict[str, float]
     more: dict[str, Any]
+    terms: dict[str, Terms]
 
 
 class Retrieved(NamedTuple):
@@ -125,15 +130,19 @@ def _aligned(subject: Subject, lang: str, found: Sequence[Aligned], encoder: _En
     english = encoder.vectors(subject.split, "target", [row.target for row in found])
     wanted, mesh = [gold(subject.task, row) for row in found], encoder.context.mesh
 
-    def scored(best: np.ndarray) -> dict[str, float]:
-        return scores(subject.task, wanted, [found[number].id for number in best], lang)
+    def scored(best: np.ndarray) -> tuple[dict[str, float], dict[str, Terms]]:
+        ids = [found[number].id for number in best]
+        shown = scores(subject.task, wanted, ids, lang)
+        return shown, terms_of(subject.task, wanted, ids, shown, lang)
 
     def find(setting: Setting) -> Found:
         x_ND, y_ND = foreign[setting], english[setting]
         raw = nearest(y_ND, x_ND, mesh=mesh)
+        shown, terms = scored(raw)
         without_mean = scored(nearest(centred(y_ND), centred(x_ND), mesh=mesh))
-        shown = scored(raw) | {f"{name}_centred": value for name, value in without_mean.items()}
-        return Found(raw.tolist(), shown, {})
+        for values, more in zip((shown, terms), without_mean, strict=True):
+            values |= {f"{name}_centred": value for name, value in more.items()}
+        return Found(raw.tolist(), shown, {}, terms)
 
     # Which of two equal English sentences is the translation is nothing that a model could know.
     doubled = len(found) - len({row.target.strip() for row in found})
@@ -148,7 +157,7 @@ def _sorted(subject: Subject, lang: str, found: Sequence[Mined], encoder: _Encod
 
     def find(setting: Setting) -> Found:
         best = nearest(english[setting], foreign[setting], mesh=encoder.context.mesh)
-        return Found(best.tolist(), {}, {})
+        return Found(best.tolist(), {}, {}, {})
 
     doubled = len(targets) - len({row.text.strip() for row in targets})
     return encoder.each(find, len(targets), {"repeated_english": doubled})
@@ -175,8 +184,9 @@ def _mined(subject: Subject, lang: str, found: Sequence[Mined], encoder: _Encode
         threshold = best_threshold(on_known, wanted)
         pairs = mined(margins(subject.split, found, setting), threshold)
         told = {"threshold": threshold, select: subject.task.score([wanted], [mined(on_known, threshold)])}
-        shown = {} if unscored else scores(subject.task, [gold(subject.task, row) for row in found], [pairs], lang)
-        return Found(pairs, shown, told)
+        golds = [] if unscored else [gold(subject.task, row) for row in found]
+        shown = {} if unscored else scores(subject.task, golds, [pairs], lang)
+        return Found(pairs, shown, told, {} if unscored else terms_of(subject.task, golds, [pairs], shown, lang))
 
     counts = {
         f"repeated_{row}": len(repeated(own)) for row, own in zip(("source", "target"), sides(found), strict=True)

@@ -17,7 +17,7 @@ from xlmr_flax.tasks.splits import parse
 Row = dict[str, Any]
 COLUMNS = (
     "arm", "asked_phase", "phase", "task", "setting", "lang", "metric", "score", "n_scored", "n_dataset", "seed",
-    "phase_key", "selection", "flags",
+    "phase_key", "eval_key", "selection", "flags",
 )  # fmt: skip
 TOLD = {"mean": "mean with <s> and </s>", "cls": "<s>"}  # how tokens become one vector
 ONE_LINE = ("arm", "asked_phase", "task", "setting", "metric")  # rows that agree in these differ in language only
@@ -65,6 +65,7 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 "n_dataset": langs[lang]["n_dataset"],
                 "seed": node.phase.seed,
                 "phase_key": node.phase.key,
+                "eval_key": node.key,
                 "selection": done["selection"] + (f", step {done['step']}" if done["step"] != done["steps"] else ""),
                 "flags": [
                     *flags(node),
