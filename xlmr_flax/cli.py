@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlmr_flax.errors import InputError, Interrupted, TrainingError, listed
+from xlmr_flax.errors import InputError, Interrupted, TrainingError, listed, no_room
 from xlmr_flax.storage.bucket import check as check_bucket
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import absolute, is_remote, place
@@ -132,6 +132,10 @@ def run(
     if dry:
         _print_plan(graph, runs)
         return
+    if graph.studied:
+        from xlmr_flax.report.ahead import print_ahead
+
+        print_ahead(graph, runs, _stderr())
     _attend()
     import functools
 
@@ -141,10 +145,18 @@ def run(
     from xlmr_flax.train.processes import by_writer, check_shared
 
     experiment, folders = graph.experiment, _folders(runs, data, cache)
-    command = {"config": experiment.model_dump(mode="json"), "--only": only, "--phase": phase, "--profile": profile}
-    with hosts(experiment.mesh, command):
+    written = graph.studied.study.dump() if graph.studied else experiment.model_dump(mode="json")
+    with hosts(experiment.mesh, {"config": written, "--only": only, "--phase": phase, "--profile": profile}):
         check_shared(folders.runs)
-        run_nodes(graph, Context(experiment, folders, _writers_stderr(), profile=traced), only=only, key=phase)
+        context = Context(
+            experiment, folders, _writers_stderr(), graph=graph if graph.studied else None, profile=traced
+        )
+        try:
+            run_nodes(graph, context, only=only, key=phase)
+        except TrainingError as error:
+            if not no_room(error):
+                by_writer("what is there", functools.partial(_report, graph, runs))
+            raise
         by_writer("results", functools.partial(_report, graph, runs))
 
 
@@ -167,7 +179,8 @@ def check(
             problems.append(str(error))
             continue
         counts = {kind: sum(node.kind == kind for node in graph.nodes) for kind in ("phase", "eval")}
-        print(f"{path}: ok, {counts['phase']} phases, {counts['eval']} evaluations")  # noqa: T201
+        studied = f"{graph.studied.runs} runs of " if graph.studied else ""
+        print(f"{path}: ok, {studied}{counts['phase']} phases, {counts['eval']} evaluations")  # noqa: T201
     if problems:
         raise InputError("\n".join(problems))
 
@@ -501,10 +514,9 @@ def _steps(text: str) -> tuple[int, int]:
 
 
 def _graph(config: Path, overrides: list[str] | None) -> "Graph":
-    from xlmr_flax.config.load import load
-    from xlmr_flax.graph.build import build
+    from xlmr_flax.graph.study import open_config
 
-    return build(load(config, overrides or []))
+    return open_config(config, overrides or [])
 
 
 def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
@@ -535,13 +547,13 @@ def _attend() -> None:
 
 def _report(graph: "Graph", runs: Path) -> None:
     """Writes what an experiment found, and prints it."""
-    from xlmr_flax.report.results import collect, experiment_folder, write_results
+    from xlmr_flax.report.results import collect, experiment_folder, over_seeds, write_results
     from xlmr_flax.report.table import print_results
 
     results, folder = collect(graph, absolute(runs)), experiment_folder(graph, runs)
     write_results(results, graph, folder)
     out = _stdout()
-    print_results(results, out)
+    print_results({**results, "rows": over_seeds(results["rows"])} if graph.studied else results, out)
     if graph.experiment.note:
         out.print(graph.experiment.note, highlight=False)
     print(folder)  # noqa: T201
@@ -551,15 +563,20 @@ def _print_plan(graph: "Graph", runs: Path) -> None:
     from rich.table import Table
 
     from xlmr_flax.graph.nodes import folder_name, is_done
+    from xlmr_flax.report.ahead import print_ahead
 
     table = Table(box=None, pad_edge=False)
     for column in ("node", "arms", "needs", "state"):
         table.add_column(column)
+    arms_of: dict[str, dict[str, None]] = {}
+    for scored in graph.scored:
+        arms_of.setdefault(scored.node.key, {})[scored.arm] = None
     for node in graph.nodes:
-        arms = dict.fromkeys(scored.arm for scored in graph.scored if scored.node.key == node.key)
+        arms = arms_of.get(node.key, {})
         needs = ", ".join(f"{parent.name}-{parent.key}" for parent in node.parents)
         table.add_row(folder_name(node), ", ".join(arms), needs, "done" if is_done(node, runs) else "missing")
     _stdout().print(table)
+    print_ahead(graph, runs, _stdout())
 
 
 def _stdout() -> "Console":

@@ -1,6 +1,7 @@
 """TOML, recipes and overrides into one checked `Experiment`; all problems are told at once."""
 
 import difflib
+import functools
 import json
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -28,10 +29,20 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises InputError with every problem of the file, each at its dotted key.
     """
     tree = read_toml(path)
-    _resolve_paths(tree, path.parent)
+    if "axes" in tree:
+        raise InputError(f"{path}: is a study, with axes; wanted one experiment")
+    resolve_paths(tree, path.parent)
     for override in overrides:
         apply_override(tree, override)
-    _resolve_paths(tree, Path.cwd())  # what the command line names is relative to where it is typed
+    resolve_paths(tree, Path.cwd())  # what the command line names is relative to where it is typed
+    experiment, problems = parsed(tree, path)
+    if experiment is None:
+        raise listed([f"{path}: {problem}" for problem in problems])
+    return experiment
+
+
+def parsed(tree: dict[str, Any], where: Path) -> tuple[Experiment | None, list[str]]:
+    """The experiment that a file's values make, with its recipe beneath them, or else every problem of theirs."""
     problems, hidden = [], ()
     try:
         tree = _with_recipe(tree)
@@ -39,12 +50,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         problems, hidden = [str(error)], ("missing",)  # the recipe may well have had it
     tree = _without_none(tree, Experiment)
     try:
-        experiment = Experiment.model_validate_json(_as_json(tree, path))
+        experiment = Experiment.model_validate_json(_as_json(tree, where))
     except ValidationError as error:
         problems += _problems(error, tree, hidden=hidden)
-    if problems:
-        raise listed([f"{path}: {problem}" for problem in problems])
-    return experiment
+    return (None, problems) if problems else (experiment, [])
 
 
 def load_world(overrides: Sequence[str]) -> WorldSettings:
@@ -81,15 +90,21 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"{override!r}: wanted key=value, as in phases.target.optim.peak_lr=1e-5")
-    *parents, last = key.split(".")
+    table_at(tree, key.split("."))[key.split(".")[-1]] = toml_value(text)
+
+
+def table_at(tree: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """The table in which a dotted key's last part stands; those on the way are made. Raises InputError for no table."""
+    *parents, last = parts
     place: Any = tree
     for depth, part in enumerate(parents):
         place = _enter(place, part, key=".".join(parents[: depth + 1]), under=parents[depth - 1] if depth else None)
+    key = ".".join(parts)
     if isinstance(place, list):
         raise InputError(f"{key}: {'.'.join(parents)} is a list; name one of its tables, as in phases.target.{last}")
     if not isinstance(place, dict):
-        raise InputError(f"{key}: {'.'.join(parents)}={_shown(place)} is no table")
-    place[last] = toml_value(text)
+        raise InputError(f"{key}: {'.'.join(parents)}={shown(place)} is no table")
+    return place
 
 
 def toml_value(text: str) -> Any:
@@ -111,11 +126,11 @@ def _enter(place: Any, part: str, *, key: str, under: str | None) -> Any:
             return place[int(part)]
         raise InputError(f"{key}: no such table{did_you_mean(part, names)}; there are: {', '.join(names)}")
     if not isinstance(place, dict):
-        raise InputError(f"{key}: {under}={_shown(place)} is no table")
+        raise InputError(f"{key}: {under}={shown(place)} is no table")
     return place.setdefault(part, {})
 
 
-def _resolve_paths(tree: dict[str, Any], folder: Path) -> None:
+def resolve_paths(tree: dict[str, Any], folder: Path) -> None:
     """Makes relative paths absolute, so that a key means one folder; a hub id stays as it is."""
     for table, field in PATHS:
         value = tree.get(table, {}).get(field) if isinstance(tree.get(table), dict) else None
@@ -145,9 +160,15 @@ def _with_recipe(tree: dict[str, Any]) -> dict[str, Any]:
     name, phases = tree.get("recipe"), tree.get("phases")
     if not isinstance(name, str) or name == NONE or not isinstance(phases, list):
         return tree  # what is wrong with them is told with the rest
-    recipe = read_recipe(name)
+    recipe = _recipe(name)
     parents = [phase.get("parent") for phase in phases if isinstance(phase, dict)]
     return {**tree, "phases": [_over_recipe(phase, recipe, parents) for phase in phases]}
+
+
+@functools.lru_cache(maxsize=8)
+def _recipe(name: str) -> dict[str, Any]:
+    """A recipe read once, for a study asks for it at each of its points; nobody changes it."""
+    return read_recipe(name)
 
 
 def _over_recipe(phase: Any, recipe: dict[str, Any], parents: Sequence[Any]) -> Any:
@@ -244,7 +265,7 @@ def _problems(
         else:
             message = problem["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
-            problems.append(f"{key or 'config'}={_shown(problem['input'])}: {message}")
+            problems.append(f"{key or 'config'}={shown(problem['input'])}: {message}")
     return problems
 
 
@@ -254,7 +275,8 @@ def _hint(loc: tuple[int | str, ...]) -> str:
     return ""
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in an error, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

@@ -124,6 +124,8 @@ class Phase(Settings):
     tasks: tuple[str, ...] = Field(min_length=1)  # of several each has a head of its own
     mixture: Mixture = later(Mixture())  # of several tasks
     langs: tuple[str, ...] | None = later(None, min_length=1)  # rows of all of them; None: each task's own language
+    # Its own, where the experiment's is varied and this phase is to be the same for all; None: the experiment's.
+    seed: int | None = later(None, ge=0, lt=2**31)
     parent: str | None = None  # the phase whose encoder it starts from; None: the model's
     keep_head: bool = False  # take the parent's head as well; it must have the same kind and labels
     length: int = Field(gt=0)  # tokens

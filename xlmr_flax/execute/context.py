@@ -1,5 +1,6 @@
 """What every node needs to be computed: folders, devices, and where to speak."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.errors import TrainingError, no_room
+from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import Node, PhaseNode, TokenizerNode, folder_name
 from xlmr_flax.model.hub import resolve
 from xlmr_flax.train.sharding import make_mesh
@@ -57,6 +59,12 @@ class Context:
     folders: Folders
     console: Console
     profile: tuple[int, int] | None = None  # the first and the last step of each phase that a trace is wanted of
+    graph: Graph | None = None  # of a study, whose nodes belong to several experiments
+
+    def at(self, node: Node) -> "Context":
+        """What a node is computed with, where each has an experiment of its own."""
+        experiment = self.graph.experiment_of(node) if self.graph else self.experiment
+        return self if experiment is self.experiment else dataclasses.replace(self, experiment=experiment)
 
     @cached_property
     def mesh(self) -> Mesh:

@@ -10,6 +10,7 @@ from xlmr_flax.data.tokenizer import train_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Context, told_when_full
 from xlmr_flax.execute.evaluation import run_evaluation, scored_files
+from xlmr_flax.execute.failures import Failures
 from xlmr_flax.execute.phase import run_phase, sources_of
 from xlmr_flax.execute.preflight import preflight
 from xlmr_flax.graph.build import Graph
@@ -26,8 +27,10 @@ from xlmr_flax.train.loop import Stop
 def run_nodes(graph: Graph, context: Context, *, only: str | None = None, key: str | None = None) -> None:
     """Computes every node that is missing, or those that are asked for with what they need.
 
-    Raises InputError before anything is written when files, weights or sizes are wrong.
+    Raises InputError before anything is written when files, weights or sizes are wrong; and at the end TrainingError,
+    when nodes failed, after all that does not need them.
     """
+    failures = Failures(context)
     nodes = wanted(graph, only=only, key=key)
     if mixed := [node.name for node in nodes if isinstance(node, PhaseNode) and node.mixed]:
         raise InputError(f"phases {', '.join(mixed)}: several tasks can be planned and not trained yet; name one each")
@@ -36,14 +39,16 @@ def run_nodes(graph: Graph, context: Context, *, only: str | None = None, key: s
         preflight(nodes, context)
     with Stop().listening() as stop:
         for node in ground:
-            run_node(node, context, stop)
+            run_node(node, context.at(node), stop)
         if ground:  # now that they are there, the rest can be checked: not at hour six
             with processes.in_turn("checks of what was made"):
                 preflight(nodes, context)
         processes.agree("data", functools.partial(data_files, nodes, context))
         for node in nodes:
-            if node not in ground:
-                run_node(node, context, stop)
+            if node not in ground and not failures.block(node):
+                with failures.kept(node):
+                    run_node(node, context.at(node), stop)
+    failures.tell()
 
 
 def wanted(graph: Graph, *, only: str | None, key: str | None) -> list[Node]:
@@ -55,9 +60,15 @@ def wanted(graph: Graph, *, only: str | None, key: str | None) -> list[Node]:
             known = ", ".join(f"{node.name}-{node.key}" for node in chosen or graph.nodes)
             raise InputError(f"--phase {key}: {found}: {known}")
     elif only is not None:
-        chosen = [node for node in graph.nodes if fnmatch.fnmatch(node.name, only)]
+        arms = {one.node.key: one.arm for one in graph.scored} if graph.studied else {}
+        chosen = [
+            node
+            for node in graph.nodes
+            if fnmatch.fnmatch(node.name, only) or fnmatch.fnmatch(arms.get(node.key, ""), only)
+        ]
         if not chosen:
-            raise InputError(f"--only {only}: matches none of {', '.join(sorted({node.name for node in graph.nodes}))}")
+            known = sorted({node.name for node in graph.nodes} | set(arms.values()))
+            raise InputError(f"--only {only}: matches none of {', '.join(known)}")
     else:
         return list(graph.nodes)
     needed = {node.key for node in _with_parents(chosen)}

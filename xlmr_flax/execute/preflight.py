@@ -30,7 +30,7 @@ def preflight(nodes: Iterable[Node], context: Context) -> None:
     missing = [node for node in nodes if not is_done(node, context.folders.runs)]
     for checks in (_reading, _using):
         problems = []
-        for check in dict(pair for node in missing for pair in checks(node, context)).values():
+        for check in dict(pair for node in missing for pair in checks(node, context.at(node))).values():
             try:
                 check()
             except InputError as error:
@@ -67,9 +67,16 @@ def _using(node: Node, context: Context) -> Checks:
     """What goes together: examples, tokenizer, model. A world or tokenizer that is still to be made is waited for."""
     match node:
         case PhaseNode() if _ground_is_there(node, context):
-            yield node.key, functools.partial(prepare, node, context)
+            yield _alike(node), functools.partial(prepare, node, context)
         case EvalNode() if _ground_is_there(node.phase, context):
             yield node.key, functools.partial(_check_evaluation, node, context)
+
+
+def _alike(node: PhaseNode) -> Hashable:
+    """What phases have in common that are right or wrong together: neither seed nor parent, but for a head it keeps."""
+    settings = node.phase.model_copy(update={"name": "", "parent": None})
+    head = node.parent.key if node.parent and node.phase.keep_head else None
+    return settings, node.model, node.root.model, node.tokenizer, node.world, node.text, node.train, node.select, head
 
 
 def _ground_is_there(node: PhaseNode, context: Context) -> bool:

@@ -18,8 +18,8 @@ from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
 from xlmr_flax.execute.lines import read_rows
 from xlmr_flax.execute.trained import Trained, load_trained, tokenizer_in
-from xlmr_flax.graph.build import build
 from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
+from xlmr_flax.graph.study import recorded
 from xlmr_flax.metrics.squad_v2 import Guess, answer_of
 from xlmr_flax.model import export, hub, weights
 from xlmr_flax.model.heads import HeadSpec
@@ -113,8 +113,7 @@ def _evaluations(folder: Path, declared: Task) -> list[EvalNode]:
     """A run's own evaluations of a task whose phase is finished, those of the first arm first."""
     if not (folder / "nodes.json").is_file():
         return []
-    experiment = Experiment.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
-    nodes = [one.node for one in build(experiment).scored if one.node.task == declared.name]
+    nodes = [one.node for one in recorded(folder / "config.json").scored if one.node.task == declared.name]
     return [node for node in nodes if is_done(node.phase, folder.parent)]
 
 
@@ -236,7 +235,7 @@ def _training_rows(declared: Task) -> Any:
 
 def _last(folder: Path, nodes: Sequence[Any]) -> Any:
     """The last phase of a run's first arm; nodes stand arm by arm, so the first node of a name is that arm's."""
-    experiment = Experiment.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    experiment = recorded(folder / "config.json").experiment
     names = [phase.name for phase in experiment.phases if phase.name not in experiment.arms[0].skip]
     first = {node["name"]: node for node in reversed(nodes)}
     return next(first[name] for name in reversed(names) if name in first)

@@ -1,11 +1,12 @@
 """A config becomes a graph: nodes in an order in which they can be computed, equal ones once."""
 
 import dataclasses
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from xlmr_flax.config.schema import Arm, Experiment, Phase
 from xlmr_flax.config.settings import what
+from xlmr_flax.config.study import Study
 from xlmr_flax.errors import listed
 from xlmr_flax.graph.check import problems
 from xlmr_flax.graph.line import nearest
@@ -20,19 +21,53 @@ class Scored(NamedTuple):
 
     arm: str
     node: EvalNode
+    axes: Mapping[str, Any] | None = None  # where it stands in a study; None for what it does not depend on
+
+
+class ArmOf(NamedTuple):
+    """What is compared in a study: a point without its seed and its target."""
+
+    name: str
+    axes: Mapping[str, Any]
+    baseline: str | None  # the arm that it is compared with
+
+
+class Studied(NamedTuple):
+    """What a graph has beside its nodes where it is that of a study."""
+
+    study: Study
+    arms: tuple[ArmOf, ...]
+    experiments: Mapping[str, Experiment]  # what each node was asked for by, by its key
+    combinations: int  # of the axes' values, less those excluded
+    runs: int  # that differ among them
+    unshared: int  # phases that these would train one by one
+
+    @property
+    def baseline(self) -> str | None:
+        """The one arm that all others are compared with."""
+        found = {arm.baseline for arm in self.arms} - {None}
+        return found.pop() if len(found) == 1 else None
 
 
 class Graph(NamedTuple):
-    """Everything that an experiment computes."""
+    """Everything that an experiment computes, or a study."""
 
-    experiment: Experiment
+    experiment: Experiment  # of a study: the one at its first point
     nodes: tuple[Node, ...]  # parents before children
     scored: tuple[Scored, ...]
+    studied: Studied | None = None
 
     @property
     def fingerprint(self) -> str:
         """Stands for the whole experiment in its folder's name."""
-        return key_of(experiment=what(self.experiment))
+        if self.studied is None:
+            return key_of(experiment=what(self.experiment))
+        scores = [[one.arm, one.axes, one.node.evaluation.phase, one.node.key, one.node.langs] for one in self.scored]
+        return key_of(study=self.studied.study.as_json(), scores=scores)
+
+    def experiment_of(self, node: Node) -> Experiment:
+        """The experiment that a node belongs to: what says how it is computed."""
+        return self.studied.experiments.get(node.key, self.experiment) if self.studied else self.experiment
 
 
 def build(experiment: Experiment) -> Graph:
@@ -43,9 +78,13 @@ def build(experiment: Experiment) -> Graph:
     found = problems(experiment)
     if found:
         raise listed([f"{experiment.name}: {problem}" for problem in found])
+    return compiled(experiment, {})
+
+
+def compiled(experiment: Experiment, once: dict[str, PhaseNode]) -> Graph:
+    """The graph of an experiment without problems; phases that are in `once` are those, new ones go into it."""
     scored: list[Scored] = []
     roots: list[Node] = []
-    once: dict[str, PhaseNode] = {}
     for arm in experiment.arms:
         phases = _phases(experiment, arm, once)
         roots += phases.values()
@@ -55,7 +94,7 @@ def build(experiment: Experiment) -> Graph:
             mine[place] = _with_langs(mine.get(place, node), node.langs)
         scored += (Scored(arm.name, node) for node in mine.values())
         roots += mine.values()
-    return Graph(experiment, tuple(_in_order(roots)), tuple(scored))
+    return Graph(experiment, tuple(in_order(roots)), tuple(scored))
 
 
 def languages(experiment: Experiment, name: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -96,7 +135,7 @@ def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) 
         split, masked_lm = specs(experiment, task(one.tasks[0])), task(one.tasks[0]).head.kind == "mlm"
         return PhaseNode(
             phase=one,
-            seed=experiment.seed,
+            seed=experiment.seed if phase.seed is None else phase.seed,
             model=experiment.model,
             parent=parent,
             tokenizer=tokenizer,
@@ -128,7 +167,8 @@ def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode])
                 yield EvalNode(phases[phase], name, split["test"] or "test", langs, evaluation, select)
 
 
-def _in_order(roots: Iterable[Node]) -> list[Node]:
+def in_order(roots: Iterable[Node]) -> list[Node]:
+    """The nodes with all that they need, each after what it needs and equal ones once."""
     done: dict[str, Node] = {}
 
     def visit(node: Node) -> None:

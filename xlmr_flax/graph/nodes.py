@@ -142,7 +142,9 @@ class PhaseNode:
 
     def _settings(self) -> dict[str, Any]:
         """The phase's own settings. Which tasks and languages it has stands in the identities of the rows."""
-        left_out = {"name", "parent", "tasks", "langs", "mixture"} | ({"length", "batch_size"} if self.mixed else set())
+        left_out = {"name", "seed", "parent", "tasks", "langs", "mixture"} | (
+            {"length", "batch_size"} if self.mixed else set()
+        )
         # Which subset is no matter where everything is taken, or where it is that of the seed anyway.
         if self.phase.max_examples is None or self.phase.subset_seed == self.seed:
             left_out.add("subset_seed")

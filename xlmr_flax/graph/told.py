@@ -7,7 +7,7 @@ from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.world import WorldSettings
 from xlmr_flax.graph.mixture import members
 from xlmr_flax.graph.splits import specs
-from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.catalogue import TASKS, task
 from xlmr_flax.tasks.splits import parse
 from xlmr_flax.tasks.task import Task, spec_of
 
@@ -63,6 +63,19 @@ def world_problems(experiment: Experiment) -> Iterator[str]:
         needed = name in TRANSLATED_WHOLE or (name in TRANSLATED and split == "train")
         if foreign and needed and not world.translated:
             yield f"world.translated=false: {key} reads {name} in {', '.join(foreign)}; set it to true"
+
+
+def told_examples(world: WorldSettings, name: str, spec: str) -> int | None:
+    """The examples of a task's split in each language of a world, where an example is what a batch counts.
+
+    None for text, for questions, which give one or more windows each, and for slices and several tasks together.
+    """
+    found = TASKS.get(name)
+    if found is None or found.members or found.head.kind in ("mlm", "span") or name not in FAMILIES:
+        return None
+    if str(parse(spec)) != parse(spec).split:
+        return None
+    return _count(world, COUNTED.get((name, parse(spec).split), f"{FAMILIES[name]}.{parse(spec).split}"))
 
 
 def _count(world: WorldSettings, setting: str) -> int:

@@ -5,9 +5,10 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from xlmr_flax.graph.build import Graph, Scored
+from xlmr_flax.graph.build import Graph, Scored, Studied
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
 from xlmr_flax.report.chance import is_sick
 from xlmr_flax.storage.places import write, write_json
@@ -26,12 +27,42 @@ ONE_LINE = ("arm", "asked_phase", "task", "setting", "metric")  # rows that agre
 def collect(graph: Graph, runs: Path) -> dict[str, Any]:
     """Everything that results.json says; scores are fractions of 1."""
     rows = [row for scored in graph.scored for row in rows_of(scored, runs)]
-    return {
+    results = {
         "experiment": graph.experiment.name,
         "fingerprint": graph.fingerprint,
         "rows": rows,
+<<<<<<< HEAD
         "summary": summary(rows),
         "measured": dict(measured(graph, runs)),
+=======
+        "summary": summary(over_seeds(rows) if graph.studied else rows),
+    }
+    return {**results, "study": told_study(graph.studied)} if graph.studied else results
+
+
+def told_study(studied: Studied) -> dict[str, Any]:
+    """What results.json says of a study beside its rows."""
+    arms = [{"arm": arm.name, "axes": dict(arm.axes), "baseline": arm.baseline} for arm in studied.arms]
+    return {**studied.study.as_json(), "baseline": studied.baseline, "arms": arms}
+
+
+def over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """One row for those that differ in seed only: the median of their scores, and the flags of all."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in (*ONE_LINE, "lang")), []).append(row)
+    return [_median(group) for group in groups.values()]
+
+
+def _median(group: Sequence[Row]) -> Row:
+    seeds = list(dict.fromkeys(row["seed"] for row in group))
+    return {
+        **group[0],
+        "score": median(row["score"] for row in group),
+        "seed": seeds[0] if len(seeds) == 1 else None,
+        "seeds": seeds,
+        "flags": list(dict.fromkeys(flag for row in group for flag in row["flags"])),
+>>>>>>> 383e427 (A study is a file with axes: its points become one graph, equal phases are computed once, and a failed one stops none that does not need it)
     }
 
 
@@ -54,6 +85,7 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
         for told, metric, score in figures(langs[lang]):
             yield {
                 "arm": scored.arm,
+                **({} if scored.axes is None else {"axes": dict(scored.axes)}),
                 "asked_phase": node.evaluation.phase,
                 "phase": node.phase.name,
                 "task": node.task,
@@ -182,17 +214,21 @@ def _summed(group: Sequence[Row], first: Row | None) -> Row:
 
 
 def write_results(results: dict[str, Any], graph: Graph, folder: Path) -> None:
-    """config.json, nodes.json, results.json and results.csv of an experiment's folder."""
-    write(folder / "config.json", graph.experiment.model_dump_json(indent=1) + "\n")
+    """config.json, nodes.json, results.json and results.csv of an experiment's folder, or a study's."""
+    axes = [axis.name for axis in graph.studied.study.axes] if graph.studied else []
+    if graph.studied:
+        write_json(folder / "config.json", {"study": graph.studied.study.dump()})
+    else:
+        write(folder / "config.json", graph.experiment.model_dump_json(indent=1) + "\n")
     nodes = [
         {"kind": node.kind, "name": node.name, "key": node.key, "folder": folder_name(node)} for node in graph.nodes
     ]
     write_json(folder / "nodes.json", nodes)
     write_json(folder / "results.json", results)
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS)
+    writer = csv.DictWriter(file, (*COLUMNS, *axes), extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({**row, "flags": "; ".join(row["flags"])} for row in results["rows"])
+    writer.writerows({**row, **row.get("axes", {}), "flags": "; ".join(row["flags"])} for row in results["rows"])
     write(folder / "results.csv", file.getvalue())
 
 

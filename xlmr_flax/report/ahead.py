@@ -1,0 +1,182 @@
+"""What a run will come to, said before anything is computed: phases, steps, disk."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from xlmr_flax.config.architecture import XLMR_VOCABULARY, Architecture
+from xlmr_flax.config.schema import Model
+from xlmr_flax.graph.build import Graph
+from xlmr_flax.graph.check import architecture
+from xlmr_flax.graph.nodes import Node, PhaseNode, TokenizerNode, folder_name, is_done
+from xlmr_flax.graph.told import told_examples
+
+BYTES = 4  # of a parameter; Adam's two moments take as much again each
+# The released XLM-Rs by the shapes that they have (model cards of facebook on the hub).
+RELEASED: Mapping[str, str] = {
+    "xlm-roberta-base": "base", "xlm-roberta-large": "large", "xlm-roberta-xl": "xl", "xlm-roberta-xxl": "xxl",
+}  # fmt: skip
+XL_VOCABULARY = 250_880  # of XL and XXL
+
+
+class Ahead(NamedTuple):
+    """The phases of one name."""
+
+    name: str
+    count: int
+    done: int
+    steps: int  # of those that are missing, where they are known
+    unknown: int  # missing ones whose steps the data decide, which are not looked at
+    weights: int | None  # bytes that all of them keep in the end
+    working: int | None  # bytes that the largest has beside, while it runs
+
+
+def print_ahead(graph: Graph, runs: Path, out: Console) -> None:
+    """Phases by name with what they need, what is shared, and in a study how many runs there are."""
+    found = ahead(graph, runs)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("phase")
+    for column in ("phases", "done", "steps to run", "weights kept", "and while one runs"):
+        table.add_column(column, justify="right")
+    for one in found:
+        table.add_row(one.name, f"{one.count:,}", f"{one.done:,}", _steps(one), _size(one.weights), _size(one.working))
+    if len(found) > 1:
+        table.add_section()
+        weights = [one.weights for one in found]
+        table.add_row(
+            "all",
+            f"{sum(one.count for one in found):,}",
+            f"{sum(one.done for one in found):,}",
+            _steps(Ahead("", 0, 0, sum(one.steps for one in found), sum(one.unknown for one in found), None, None)),
+            _size(None if None in weights else sum(one or 0 for one in weights)),
+            "",
+        )
+    out.print(table)
+    for line in (*_told(graph), *_shared(graph)):
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def ahead(graph: Graph, runs: Path) -> list[Ahead]:
+    """The phases by their names, in the order of the graph."""
+    by_name: dict[str, list[PhaseNode]] = {}
+    for node in graph.nodes:
+        if isinstance(node, PhaseNode):
+            by_name.setdefault(node.name, []).append(node)
+    return [_of(graph, name, nodes, runs) for name, nodes in by_name.items()]
+
+
+def _of(graph: Graph, name: str, nodes: Sequence[PhaseNode], runs: Path) -> Ahead:
+    missing = [node for node in nodes if not is_done(node, runs)]
+    steps = [steps_known(node) for node in missing]
+    sizes = [parameters(node) for node in nodes]
+    kept = [_working(graph, node) for node in missing]
+    return Ahead(
+        name,
+        len(nodes),
+        len(nodes) - len(missing),
+        sum(one or 0 for one in steps),
+        sum(one is None for one in steps),
+        None if None in sizes else BYTES * sum(one or 0 for one in sizes),
+        None if None in kept else max((one or 0 for one in kept), default=0),
+    )
+
+
+def _working(graph: Graph, node: PhaseNode) -> int | None:
+    """The checkpoints of a running phase, with optimizer state: the newest ones, and the best."""
+    size = parameters(node)
+    checkpoints = graph.experiment_of(node).save.keep + bool(node.phase.selection)
+    return None if size is None else 3 * BYTES * size * checkpoints
+
+
+def steps_known(node: PhaseNode) -> int | None:
+    """The steps of a phase where no data are needed to know them: set, or of so many examples of a generated world."""
+    phase = node.phase
+    if phase.steps:
+        return phase.steps
+    examples = (
+        told_examples(node.world.settings, node.task, node.train) if node.world and len(phase.tasks) == 1 else None
+    )
+    if examples is None or phase.epochs is None:
+        return None
+    items = min(examples * len(node.langs), phase.max_examples or math.inf)
+    return max(1, math.ceil(items * phase.epochs / phase.batch_size))
+
+
+def parameters(node: PhaseNode) -> int | None:
+    """The parameters of a phase's encoder; None where the shape of its weights is not known without them."""
+    vocabulary = node.tokenizer.vocab_size if isinstance(node.tokenizer, TokenizerNode) else None
+    arch = _shape(node.root.model, vocabulary)
+    if arch is None:
+        return None
+    width, inner = arch.hidden_size, arch.intermediate_size
+    embedded = (arch.vocab_size + arch.max_position_embeddings + arch.type_vocab_size + 2) * width
+    layer = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width
+    return embedded + arch.num_hidden_layers * layer
+
+
+def _shape(model: Model, vocabulary: int | None) -> Architecture | None:
+    """The shape of a preset, of a released model, or of a folder's config.json."""
+    if not model.weights:
+        return architecture(model, vocabulary or XLMR_VOCABULARY)
+    released = RELEASED.get(model.weights.rstrip("/").split("/")[-1])
+    if released:
+        size = XL_VOCABULARY if released.startswith("x") else XLMR_VOCABULARY
+        return architecture(Model(preset=released), size)
+    try:
+        told = json.loads((Path(model.weights) / "config.json").read_text(encoding="utf-8"))
+        return Architecture.model_validate({name: told[name] for name in Architecture.model_fields if name in told})
+    except (OSError, ValueError, TypeError, ValidationError):
+        return None  # told by the run, which needs them
+
+
+def _told(graph: Graph) -> Iterable[str]:
+    studied = graph.studied
+    if studied is None:
+        return
+    sizes = " × ".join(f"{len(axis.values)} {axis.name}" for axis in studied.study.axes)
+    phases = sum(isinstance(node, PhaseNode) for node in graph.nodes)
+    alike = studied.combinations - studied.runs
+    dropped = math.prod(len(axis.values) for axis in studied.study.axes) - studied.combinations
+    yield (
+        f"{studied.runs:,} runs: {sizes}"
+        + (f"; {alike:,} of the combinations come to the same as others" if alike else "")
+        + (f"; {dropped:,} are excluded" if dropped else "")
+    )
+    yield f"{phases:,} phases; {studied.unshared:,} without sharing"
+
+
+def _shared(graph: Graph, most: int = 3) -> Iterable[str]:
+    """The phases that most others start from."""
+    children: dict[str, set[str]] = {}
+    by_key: dict[str, Node] = {node.key: node for node in graph.nodes}
+    for node in graph.nodes:
+        if isinstance(node, PhaseNode) and node.parent:
+            children.setdefault(node.parent.key, set()).add(node.key)
+    shared = sorted(((len(keys), key) for key, keys in children.items() if len(keys) > 1), reverse=True)
+    for count, key in shared[:most]:
+        yield f"shared: {folder_name(by_key[key])} is trained once and {count:,} phases start from it"
+    if len(shared) > most:
+        yield f"shared: so are {len(shared) - most:,} others"
+
+
+def _steps(one: Ahead) -> str:
+    if not one.unknown:
+        return f"{one.steps:,}"
+    return f"{one.steps:,} + those of {one.unknown:,} phases, unknown" if one.steps else "unknown"
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "unknown"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size = size / 1000
+    return f"{size:,.1f} TB"
