@@ -119,9 +119,12 @@ def test_check_applies_overrides_to_all_files():
 def test_a_dry_run_lists_what_is_missing_and_writes_nothing(tmp_path):
     done = start("run", str(ROOT / "configs/demo.toml"), "--dry", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()[1:]
+    nodes, _, told = done.stdout.partition("\n  ")
+    lines = [line for line in nodes.splitlines()[1:] if line.strip()]
     assert len(lines) == 21  # a world, a tokenizer, 9 phases, 10 evaluations
     assert all(line.rstrip().endswith("missing") for line in lines)
+    assert re.search(r"pretrain +1 +0 +5,000 +839 kB", told)
+    assert re.search(r"all +9 +0 +8,064 +8 MB", told)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -31,11 +31,8 @@ def collect(graph: Graph, runs: Path) -> dict[str, Any]:
         "experiment": graph.experiment.name,
         "fingerprint": graph.fingerprint,
         "rows": rows,
-<<<<<<< HEAD
-        "summary": summary(rows),
-        "measured": dict(measured(graph, runs)),
-=======
         "summary": summary(over_seeds(rows) if graph.studied else rows),
+        "measured": dict(measured(graph, runs)),
     }
     return {**results, "study": told_study(graph.studied)} if graph.studied else results
 
@@ -62,7 +59,6 @@ def _median(group: Sequence[Row]) -> Row:
         "seed": seeds[0] if len(seeds) == 1 else None,
         "seeds": seeds,
         "flags": list(dict.fromkeys(flag for row in group for flag in row["flags"])),
->>>>>>> 383e427 (A study is a file with axes: its points become one graph, equal phases are computed once, and a failed one stops none that does not need it)
     }
 
 

@@ -101,7 +101,9 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
             chosen = "weights of the" if selection == "last step" else "selected as"
             yield f"{phase}: {chosen} {selection}"
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(row["seed"] for row in rows) if seed is not None)
-    yield (f"seed {seeds}; " if seeds else "") + "others: the mean over all languages but English"
+    several = dict.fromkeys(tuple(row["seeds"]) for row in rows if len(row.get("seeds", ())) > 1)
+    told = "".join(f"medians of the seeds {', '.join(map(str, group))}; " for group in several)
+    yield told + (f"seed {seeds}; " if seeds else "") + "others: the mean over all languages but English"
     seen = sorted({row["task"] for row in rows if "transductive" in row["flags"]})
     if seen:
         yield f"transductive: masked LM saw the texts (not the labels) that are scored for {', '.join(seen)}"
