@@ -73,3 +73,4 @@ bench: .venv/bench .venv/aot .venv/peer
 lint: $(BIN)/xlmr-flax
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR launch/*.sh

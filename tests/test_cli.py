@@ -30,6 +30,8 @@ COMMANDS = (
     "data check",
     "data fetch",
     "data miniworld",
+    "launch",
+    "doctor",
 )
 MOST_SECONDS = 1.0
 

@@ -30,6 +30,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Find, fetch, check and make the data files to train and score on.")
 app.add_typer(data_app, name="data")
+launch_app = typer.Typer(
+    no_args_is_help=True, help="Run on Cloud TPU slices and on GKE; COMMAND --help tells the flags of each."
+)
+app.add_typer(launch_app, name="launch")
 
 
 def _named(name: str | Path) -> Path:
@@ -94,6 +98,7 @@ RUNS, DATA, CACHE = Path("runs"), Path("data"), Path("cache")
 
 def main() -> None:
     """Runs a command; what the user can mend is said in a sentence, anything else keeps its traceback."""
+    _scripts()
     try:
         app()
     except (InputError, TrainingError, Interrupted) as error:
@@ -499,6 +504,39 @@ def miniworld(
         raise InputError(f"{folder}: there is something already; name a new folder")
     write_world(load_world(settings or []), folder)
     print(folder)  # noqa: T201
+
+
+@app.command()
+def doctor(runs: Runs = RUNS, data: Data = DATA, cache: Cache = CACHE) -> None:
+    """Look at this machine: versions, devices, hosts, disk, memory, data, the hub and buckets.
+
+    Each line says ok, or what to do; – is what nothing here needs yet.
+    It ends with 2 where something is wrong, and never waits for long.
+    """
+    from xlmr_flax.execute.doctor import all_checks, examine
+
+    marks, wrong, out = {"fine": "ok", "absent": "–", "wrong": "wrong"}, False, _stdout()
+    for one in examine(all_checks(absolute(runs), absolute(data), absolute(cache))):
+        out.print(f"{marks[one.state]:5} {one.what:8} {one.text}", highlight=False, markup=False, soft_wrap=True)
+        wrong |= one.state == "wrong"
+    if wrong:
+        raise typer.Exit(InputError.exit_code)
+
+
+def _scripts() -> None:
+    """A command for each launch script, which has flags and help of its own."""
+    from xlmr_flax.launch.scripts import SCRIPTS, run_script
+
+    passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    words = sys.argv[3:]  # with the -- that typer would take for itself
+
+    def add(name: str, help_: str) -> None:
+        @launch_app.command(name=name, help=help_, context_settings=passed_on, add_help_option=False)
+        def command() -> None:
+            raise typer.Exit(run_script(name, words))
+
+    for name, help_ in SCRIPTS.items():
+        add(name, help_)
 
 
 def _words(text: str) -> list[str]:

@@ -18,7 +18,7 @@ import xlmr_flax
 from xlmr_flax.config.processes import expected
 from xlmr_flax.config.schema import Mesh
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.parent import TPU_CHIPS, on_tpu, several_expected
+from xlmr_flax.execute.parent import TPU_CHIPS, holders, on_tpu, several_expected
 from xlmr_flax.train import processes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
@@ -96,30 +96,18 @@ def check_devices(root: Path = Path("/")) -> None:
     """Raises InputError when chips are here and jax cannot have them, or has taken the CPU instead."""
     if not on_tpu(root):
         return
-    holders = list(_holders(root))
+    others = list(holders(root))
     try:
         found = jax.devices()[0].platform
     except RuntimeError as error:
         first = str(error).splitlines()[0]
-        held = f"; held by {', '.join(holders)}: end it first" if holders else ""
+        held = f"; held by {', '.join(others)}: end it first" if others else ""
         raise InputError(f"the TPU of {socket.gethostname()} cannot be used{held} ({first})") from error
     if found == "cpu":
-        held = f"held by {', '.join(holders)}; end it first" if holders else "install libtpu (pip install '.[tpu]')"
+        held = f"held by {', '.join(others)}; end it first" if others else "install libtpu (pip install '.[tpu]')"
         raise InputError(
             f"{socket.gethostname()} has TPU chips, but jax would compute on the CPU: {held}, or set JAX_PLATFORMS=cpu"
         )
-
-
-def _holders(root: Path) -> Iterator[str]:
-    """Other processes that have a chip open, as far as this user may see them."""
-    chips = {str(path) for pattern in TPU_CHIPS for path in root.glob(pattern)}
-    for process in root.glob("proc/[0-9]*"):
-        if int(process.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            if any(str(link.readlink()) in chips for link in (process / "fd").iterdir()):
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                yield f"process {process.name} ({b' '.join(words[:4]).decode(errors='replace').strip()})"
 
 
 def has_chips(root: Path) -> bool:

@@ -4,13 +4,14 @@ When process 0 is gone, or not all have come, jax's client calls abort() from a 
 nothing of it. So the work is done in a child, whose C++ output is read here. Imports nothing heavy.
 """
 
+import contextlib
 import ctypes
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from xlmr_flax.config.processes import expected, in_cluster
@@ -35,6 +36,18 @@ def on_tpu(root: Path) -> bool:
     if "tpu" not in os.environ.get("JAX_PLATFORMS", "tpu") or os.environ.get("JAX_NUM_PROCESSES") == "1":
         return False
     return any(True for pattern in TPU_CHIPS for _ in root.glob(pattern))
+
+
+def holders(root: Path) -> Iterator[str]:
+    """Other processes that have a chip open, as far as this user may see them."""
+    chips = {str(path) for pattern in TPU_CHIPS for path in root.glob(pattern)}
+    for process in root.glob("proc/[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if any(str(link.readlink()) in chips for link in (process / "fd").iterdir()):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                yield f"process {process.name} ({b' '.join(words[:4]).decode(errors='replace').strip()})"
 
 
 def is_attended() -> bool:
