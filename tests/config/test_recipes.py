@@ -12,7 +12,8 @@ from xlmr_flax.graph.mixture import members
 from xlmr_flax.tasks.catalogue import TASKS
 
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
-NAMES = ("jiant", "paper", "xtreme")
+PUBLISHED = ("jiant", "paper", "xtreme")
+NAMES = (*PUBLISHED, "mini")
 ROLES = ("intermediate", "target")
 TRAINED = sorted(name for name, task in TASKS.items() if task.train or name == "mlm")
 
@@ -47,7 +48,7 @@ def test_every_row_is_a_whole_phase_in_either_role(recipe, role):
         assert found.optim.model_fields_set >= {"peak_lr"}, name
 
 
-@pytest.mark.parametrize("recipe", NAMES)
+@pytest.mark.parametrize("recipe", PUBLISHED)
 def test_every_row_tells_its_source_or_that_it_is_unverified(recipe):
     text = (RECIPES / f"{recipe}.toml").read_text(encoding="utf-8")
     headers = re.findall(r"^\[([\w.]+)\](?:  # (.*))?$", text, re.MULTILINE)

@@ -13,6 +13,7 @@ from xlmr_flax.execute.evaluation import run_evaluation, scored_files
 from xlmr_flax.execute.failures import Failures
 from xlmr_flax.execute.phase import run_phase, sources_of
 from xlmr_flax.execute.preflight import preflight
+from xlmr_flax.execute.pretrained import hand_over
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, folder_name, is_done
 from xlmr_flax.sources.miniworld.write import write_world
@@ -92,6 +93,8 @@ def _compute(node: Node, context: Context, stop: Stop) -> None:
     match node:
         case WorldNode() | TokenizerNode():
             processes.by_writer(f"{folder_name(node)} made", functools.partial(_make_ground, node, context))
+        case PhaseNode(untrained=True):
+            hand_over(node, context)
         case PhaseNode():
             run_phase(node, context, stop)
         case EvalNode():
@@ -102,7 +105,7 @@ def data_files(nodes: Iterable[Node], context: Context) -> dict[str, str]:
     """The content hash of every file that the nodes read and that no other node has written."""
     found = {}
     for node in nodes:
-        if isinstance(node, PhaseNode) and not node.world:
+        if isinstance(node, PhaseNode) and not node.world and not node.untrained:
             found |= sources_of(node, context)
         if isinstance(node, EvalNode) and not node.phase.world:
             for lang in node.langs:

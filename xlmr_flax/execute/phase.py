@@ -26,7 +26,14 @@ from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.attempts import Attempt, batch_text, current, give_up, learnt_nothing, remove_checkpoints
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.measured import measured_before, watched
-from xlmr_flax.execute.trained import check_length, head_spec, parameter_count, shape_of, tokenizer_in
+from xlmr_flax.execute.trained import (
+    check_length,
+    head_spec,
+    parameter_count,
+    shape_of,
+    tokenizer_entry,
+    tokenizer_in,
+)
 from xlmr_flax.graph.nodes import PhaseNode, folder_name
 from xlmr_flax.model import hub, weights
 from xlmr_flax.model.build import Model
@@ -420,8 +427,6 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State,
     for spec, examples in ((node.train, material.examples), *((node.select, one.examples) for one in material.select)):
         if told := excluded_text(examples.encoded.counts):
             context.say(f"{node.name}: {node.task} {spec}: {told}")
-    tokenizer = context.folders.tokenizer_of(node)
-    inside = tokenizer.is_relative_to(context.folders.runs)
     config = {
         "key": node.key,
         "task": node.task,
@@ -435,13 +440,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State,
         "architecture": material.arch.model_dump(mode="json"),
         "parameters": parameter_count(state.params),
         "head": {"kind": head.kind, "labels": list(head.labels), "options": head.options},
-        "tokenizer": {
-            "folder": str(tokenizer.relative_to(context.folders.runs) if inside else tokenizer.resolve()),
-            # for another machine, where a hub's or a bucket's files lie elsewhere
-            "name": None if inside else node.tokenizer or node.root.model.weights,
-            "revision": None if inside or node.tokenizer else node.root.model.revision,
-            "fingerprint": material.tokenizer.fingerprint,
-        },
+        "tokenizer": tokenizer_entry(node, context.folders, material.tokenizer),
         "sources": material.sources,
         "examples": material.examples.entry,
         "releases": releases_of(node, context),

@@ -101,7 +101,7 @@ def phases(graph: Graph, only: str | None) -> list[PhaseNode]:
     """The experiment's phases, one of each name. Raises InputError that lists the names."""
     nodes: dict[str, PhaseNode] = {}
     for node in graph.nodes:
-        if isinstance(node, PhaseNode):
+        if isinstance(node, PhaseNode) and not node.untrained:
             nodes.setdefault(node.name, node)
     if only is not None and only not in nodes:
         raise InputError(f"--phase {only}: no such phase; {graph.experiment.name} has {', '.join(nodes)}")

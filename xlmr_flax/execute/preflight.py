@@ -10,7 +10,7 @@ from xlmr_flax.execute.phase import prepare
 from xlmr_flax.execute.ranking import CANDIDATES, candidates
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
-from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, is_done
+from xlmr_flax.graph.nodes import LONGEST, EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, is_done
 from xlmr_flax.model import hub, weights
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
@@ -45,10 +45,15 @@ def _reading(node: Node, context: Context) -> Checks:
     match node:
         case TokenizerNode(world=None):
             yield node.text, functools.partial(text_rows, node.text, data)
+        case PhaseNode(untrained=True):
+            yield ("weights", node.model), functools.partial(_check_weights, node, context)
         case PhaseNode():
             yield node.key, functools.partial(_check_batch, node, context)
             if node.parent is None and node.model.weights:
-                yield ("weights", node.task, node.phase.keep_head), functools.partial(_check_weights, node, context)
+                yield (
+                    ("weights", node.model, node.task, node.phase.keep_head),
+                    functools.partial(_check_weights, node, context),
+                )
             if node.text and not node.world:
                 yield node.text, functools.partial(text_rows, node.text, data)
             elif not node.world:
@@ -66,7 +71,7 @@ def _reading(node: Node, context: Context) -> Checks:
 def _using(node: Node, context: Context) -> Checks:
     """What goes together: examples, tokenizer, model. A world or tokenizer that is still to be made is waited for."""
     match node:
-        case PhaseNode() if _ground_is_there(node, context):
+        case PhaseNode(untrained=False) if _ground_is_there(node, context):
             yield _alike(node), functools.partial(prepare, node, context)
         case EvalNode() if _ground_is_there(node.phase, context):
             yield node.key, functools.partial(_check_evaluation, node, context)
@@ -103,7 +108,8 @@ def _check_evaluation(node: EvalNode, context: Context) -> None:
     folders, evaluation, declared = context.folders, node.evaluation, task(node.task)
     field = f"evaluations.{context.experiment.evaluations.index(evaluation)}"
     tokenizer = tokenizer_in(folders.tokenizer_of(node.phase))
-    arch, length = shape_of(node.phase, tokenizer), evaluation.length or node.phase.phase.length
+    arch = shape_of(node.phase, tokenizer)
+    length = evaluation.length or (min(LONGEST, arch.longest) if node.phase.untrained else node.phase.phase.length)
     check_length(arch, length, field=f"{field}.length")
     if declared.head.kind == "embedding":
         try:

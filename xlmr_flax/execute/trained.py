@@ -105,6 +105,19 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
     return Trained(model, params, tokenizer, config["task"], phase.length, where, head.labels)
 
 
+def tokenizer_entry(node: PhaseNode, folders: Folders, tokenizer: Tokenizer) -> dict[str, Any]:
+    """What a phase's config.json says of its tokenizer."""
+    where = folders.tokenizer_of(node)
+    inside = where.is_relative_to(folders.runs)
+    return {
+        "folder": str(where.relative_to(folders.runs) if inside else where.resolve()),
+        # for another machine, where a hub's or a bucket's files lie elsewhere
+        "name": None if inside else node.tokenizer or node.root.model.weights,
+        "revision": None if inside or node.tokenizer else node.root.model.revision,
+        "fingerprint": tokenizer.fingerprint,
+    }
+
+
 def recorded_tokenizer(config: Mapping[str, Any], folder: Path, folders: Folders) -> Tokenizer:
     """The tokenizer of a phase's config.json. Raises InputError when it is another by now."""
     where = tokenizer_folder(config["tokenizer"], folders)

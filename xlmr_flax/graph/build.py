@@ -11,7 +11,7 @@ from xlmr_flax.errors import listed
 from xlmr_flax.graph.check import problems
 from xlmr_flax.graph.line import nearest
 from xlmr_flax.graph.mixture import members
-from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, key_of
+from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, key_of, pretrained
 from xlmr_flax.graph.splits import comes_in, specs
 from xlmr_flax.tasks.catalogue import task
 
@@ -161,10 +161,15 @@ def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode])
             retrieval = task(name).head.kind == "embedding"
             phase = nearest(by_name, evaluation.phase, arm.skip) if retrieval else evaluation.phase
             if phase in phases:
-                langs = languages(experiment, name, evaluation.langs)
-                split = specs(experiment, task(name))
-                select = split["select"] if retrieval else None
-                yield EvalNode(phases[phase], name, split["test"] or "test", langs, evaluation, select)
+                node = phases[phase]
+            elif phase is None and experiment.model.weights:  # the first phase is skipped: before it stand the weights
+                node = pretrained(_phase_node(experiment, by_name[evaluation.phase], None))
+            else:
+                continue
+            langs = languages(experiment, name, evaluation.langs)
+            split = specs(experiment, task(name))
+            select = split["select"] if retrieval else None
+            yield EvalNode(node, name, split["test"] or "test", langs, evaluation, select)
 
 
 def in_order(roots: Iterable[Node]) -> list[Node]:

@@ -79,7 +79,7 @@ def _names(experiment: Experiment) -> Iterator[str]:
     for arm in experiment.arms:
         for name in arm.skip:
             yield from _unknown(f"arms.{arm.name}.skip", "phase", name, phases)
-        if set(phases) <= set(arm.skip):
+        if set(phases) <= set(arm.skip) and not _scores_weights(experiment):
             yield f"arms.{arm.name}.skip: nothing is left of this arm"
     if not experiment.arms:
         yield "arms: wanted at least one; leave the key out for a single arm with every phase"
@@ -96,6 +96,12 @@ def _names(experiment: Experiment) -> Iterator[str]:
         yield from _unknown(f"splits.{splits.task}", "task", splits.task, TASKS)
     for name in experiment.text.tasks:
         yield from _unknown("text.tasks", "task", name, TASKS)
+
+
+def _scores_weights(experiment: Experiment) -> bool:
+    """Whether there is something to score without any phase: retrieval, of pretrained weights."""
+    asked = (name for evaluation in experiment.evaluations for name in evaluation.tasks if name in TASKS)
+    return bool(experiment.model.weights) and any(TASKS[name].head.kind == "embedding" for name in asked)
 
 
 def _doubled(table: str, names: list[str]) -> Iterator[str]:

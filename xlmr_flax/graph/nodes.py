@@ -1,5 +1,6 @@
 """What an experiment is made of, each part under a key that says what it is and not how or where it was computed."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from xlmr_flax.tasks.task import identity
 
 # Part of every key: raise it when the same settings come to mean other numbers.
 KEY_VERSION = 1
+LONGEST = 512  # tokens of what untrained weights are scored on, where they have positions for so many
 
 
 def key_of(**parts: Any) -> str:
@@ -84,6 +86,7 @@ class PhaseNode:
     train: str  # split specifications
     select: str | None
     mixed: tuple["PhaseNode", ...] = field(default=(), repr=False)
+    untrained: bool = False  # the pretrained weights as they are, for what is scored without a head
 
     kind = "phase"
 
@@ -126,6 +129,9 @@ class PhaseNode:
     @cached_property
     def key(self) -> str:
         """Hash of the settings, the data's declared identity and the parent's key."""
+        if self.untrained:
+            tokenizer = self.tokenizer.key if isinstance(self.tokenizer, TokenizerNode) else self.tokenizer
+            return key_of(pretrained=what(self.model), tokenizer=tokenizer, world=_key(self.world))
         rows = {"mixture": settings(self.phase), "tasks": [one._rows() for one in self.mixed]}
         if not self.mixed:
             rows = self._rows()
@@ -171,6 +177,14 @@ class PhaseNode:
         """Everything that must be there before it can start."""
         needed = (self.world, self.tokenizer, self.parent)
         return tuple(node for node in needed if node is not None and not isinstance(node, str))
+
+
+def pretrained(like: PhaseNode) -> PhaseNode:
+    """The weights that a phase starts from, before any training: as long as its model reads, of any length at most."""
+    phase = Phase(name="pretrained", tasks=("mlm",), length=LONGEST, batch_size=1, steps=1)
+    return dataclasses.replace(
+        like, phase=phase, seed=0, parent=None, text=None, train="text", select=None, mixed=(), untrained=True
+    )
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ def _working(graph: Graph, node: PhaseNode) -> int | None:
 def steps_known(node: PhaseNode) -> int | None:
     """The steps of a phase where no data are needed to know them: set, or of so many examples of a generated world."""
     phase = node.phase
+    if node.untrained:
+        return 0
     if phase.steps:
         return phase.steps
     examples = (

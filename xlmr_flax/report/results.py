@@ -91,7 +91,7 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 "score": score,
                 "n_scored": langs[lang]["n_scored"],
                 "n_dataset": langs[lang]["n_dataset"],
-                "seed": node.phase.seed,
+                "seed": None if node.phase.untrained else node.phase.seed,
                 "phase_key": node.phase.key,
                 "eval_key": node.key,
                 "selection": done["selection"] + (f", step {done['step']}" if done["step"] != done["steps"] else ""),
