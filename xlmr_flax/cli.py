@@ -387,6 +387,37 @@ def export(
     print(export_target(target, folder, phase, _folders(runs, data, cache), _stderr()))  # noqa: T201
 
 
+@app.command()
+def report(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET",
+            help="Folders of runs or studies: the last lines that run printed. Runs of one config with other seeds go "
+            "together.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=_named, metavar="FOLDER", help="Where to write it; report/ in the first TARGET by default."
+        ),
+    ] = None,
+) -> None:
+    """Write tables, figures and tests of differences from finished runs, as a page, Markdown, CSV and LaTeX.
+
+    Prints what they come to in a sentence, and the files. Nothing is trained
+    or scored: run does that, and writes a report on its own folder.
+    """
+    from xlmr_flax.report.write import write_report
+
+    folders = [absolute(place(target)) for target in targets]
+    found = write_report(folders, out or folders[0] / "report")
+    for line in (*found.headline, *found.paths):
+        print(line)  # noqa: T201
+
+
 @data_app.command(name="check")
 def check_data(
     names: Annotated[

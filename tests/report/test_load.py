@@ -1,0 +1,95 @@
+"""Folders become one set of rows, or an error that says what was wanted."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.report.toy import toy
+from xlmr_flax.errors import InputError
+from xlmr_flax.report.load import Examples, load, protocol
+
+
+def test_a_study_has_its_baseline_first(tmp_path):
+    loaded = load([toy(tmp_path, arms=("mnli", "direct", "squad"))])
+    assert loaded.arms == ["direct", "mnli", "squad"]
+    assert (loaded.baseline, loaded.question, loaded.name) == ("direct", "table", "toy")
+
+
+def test_an_experiment_is_compared_with_the_arm_that_skips_least(tmp_path):
+    where = toy(tmp_path, arms=("whole", "control", "direct"), study=False)
+    arms = [{"name": "whole", "skip": []}, {"name": "control", "skip": ["a", "b"]}, {"name": "direct", "skip": ["b"]}]
+    (where / "config.json").write_text(json.dumps({"name": "toy", "arms": arms}))
+    assert load([where]).baseline == "direct"
+
+
+def test_one_arm_has_nothing_to_be_compared_with(tmp_path):
+    assert load([toy(tmp_path, arms=("main",), ahead=(0,), study=False)]).baseline is None
+
+
+def test_runs_that_differ_in_their_seed_go_together_and_others_by_their_names(tmp_path):
+    one, other = (toy(tmp_path / str(seed), seeds=[seed], study=False) for seed in (1, 2))
+    for where, seed in ((one, 1), (other, 2)):
+        (where / "config.json").write_text(json.dumps({"name": "toy", "seed": seed, "model": "m"}))
+    loaded = load([one, other])
+    assert loaded.arms == ["direct", "mnli", "squad"]
+    assert {row["seed"] for row in loaded.rows} == {1, 2}
+    (other / "config.json").write_text(json.dumps({"name": "toy", "seed": 2, "model": "another"}))
+    results = json.loads((other / "results.json").read_text()) | {"experiment": "second"}
+    (other / "results.json").write_text(json.dumps(results))
+    assert load([one, other]).arms[:2] == ["toy: direct", "toy: mnli"]
+    assert load([one, other]).arms[-1] == "second: squad"
+
+
+def test_a_folder_that_is_named_twice_counts_once(tmp_path):
+    where = toy(tmp_path)
+    assert len(load([where, where]).rows) == len(load([where]).rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "has no results.json; wanted the folder of a run or of a study"),
+        ("{", "results.json: not JSON"),
+        ("[]", "not the results of a run"),
+        ('{"experiment": "x", "rows": []}', "no scores yet"),
+        ('{"experiment": "x", "rows": [], "study": {"question": "why"}}', "question is 'why', wanted one of table"),
+    ],
+)
+def test_what_is_no_run_is_told(tmp_path, text, message):
+    where = toy(tmp_path)
+    if text is None:
+        (where / "results.json").unlink()
+    else:
+        (where / "results.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load([where])
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ("last step", "last step"),
+        ("best accuracy on xnli dev (en), step 40", "English dev"),
+        ("best f1 on panx dev (en, de, sw)", "dev of 3 languages"),
+        ("best f1 on panx dev (de)", "de dev"),
+        ("", "not known"),
+    ],
+)
+def test_selection_in_the_words_of_a_table(selection, said):
+    assert protocol(selection) == said
+
+
+def test_examples_are_found_by_their_setting(tmp_path):
+    where = toy(tmp_path, arms=("direct",), ahead=(0,), tasks=(("tatoeba", "accuracy"),), langs=("de",), seeds=[0])
+    folder = where.parent / "evals" / "tatoeba-direct0tatoeba"
+    settings = [{"layer": layer, "pooling": "mean", "scores": {"accuracy": 0.1}} for layer in (1, 2)]
+    (folder / "scores.json").write_text(json.dumps({"langs": {"de": {"settings": settings}}}))
+    loaded = load([where])
+    row = dict(loaded.rows[0])
+    examples = Examples(loaded)
+    assert examples.of(row | {"setting": "layer 1, mean with <s> and </s>, length 32"}) is not None
+    assert examples.of(row | {"setting": "layer 2, mean with <s> and </s>"}) is None  # the toy keeps the first only
+    assert examples.of({**row, "eval_key": None}) is None
+    shutil.rmtree(folder / "examples")
+    assert Examples(loaded).of(row | {"setting": "layer 1, mean with <s> and </s>"}) is None

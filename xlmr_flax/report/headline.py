@@ -1,0 +1,75 @@
+"""What a report says first: the effect, its interval and the number of seeds, in a sentence."""
+
+from collections.abc import Sequence
+
+from xlmr_flax.report.bootstrap import ENOUGH_SEEDS, EXAMPLES, SEEDS, SEEDS_AND_EXAMPLES
+from xlmr_flax.report.compare import Compared
+from xlmr_flax.report.evidence import Evidence, column_name
+
+_OVER = {
+    SEEDS_AND_EXAMPLES: "hierarchical bootstrap over seeds and examples",
+    SEEDS: "over seeds only: no scores of single examples were kept",
+    EXAMPLES: "over examples only: there is one seed",
+}
+
+
+def headline(evidence: Evidence, compared: Sequence[Compared]) -> list[str]:
+    """The sentence on the arm that is furthest from the baseline, and what must be said with it.
+
+    `compared` are over one set of languages.
+    """
+    if not compared:
+        seeds = {len(line.seeds) for line in evidence.lines}
+        told = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+        return [
+            f"{evidence.loaded.name}: one arm, so there is nothing to compare; its scores are over {told} "
+            f"seed{'' if seeds == {1} else 's'}."
+        ]
+    averages = [one for one in compared if one.column is None] or list(compared)
+    best = max(averages, key=lambda one: one.found.value if len(averages) > 1 else abs(one.found.value))
+    return [*filter(None, (_effect(evidence, best), _among(averages), _caution(best)))]
+
+
+def _effect(evidence: Evidence, one: Compared) -> str:
+    what = f"the mean of {one.note}" if one.column is None else column_name(one.column, evidence.columns)
+    value = 100 * one.found.value
+    moved = "raises" if round(value, 1) > 0 else "lowers" if round(value, 1) < 0 else "leaves"
+    by = f" by {abs(value):.1f} points" if moved != "leaves" else " where it was (0.0 points)"
+    seeds = f"{one.found.seeds} seed{'' if one.found.seeds == 1 else 's'}"
+    scored = f"{len(one.langs)} {one.over}" if one.over.startswith(("all", "lang")) else one.over
+    if one.found.low is None:
+        return (
+            f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baseline}; there is no interval: "
+            f"{seeds}, and no scores of single examples were kept."
+        )
+    low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in (one.found.low, one.found.high))
+    return (
+        f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baseline} "
+        f"(95 % interval of the difference {low} to {high}, {_OVER[one.found.drawn]}; {seeds})."
+    )
+
+
+def _among(averages: Sequence[Compared]) -> str:
+    if len(averages) < 2:
+        return ""
+    real = [one for one in averages if one.excludes_zero]
+    if not any(one.found.tested for one in averages):
+        return f"It is the highest of {len(averages)} differences, so it is more likely too high than too low."
+    return (
+        f"It is the highest of {len(averages)} differences; {len(real) or 'none'} of them "
+        f"{'is' if len(real) == 1 else 'are'} told from zero after Holm's correction."
+    )
+
+
+def _caution(one: Compared) -> str:
+    told = ""
+    if one.found.seeds < ENOUGH_SEEDS:
+        told = (
+            f"{one.found.seeds} seed{'' if one.found.seeds == 1 else 's'} cannot carry a test "
+            f"(it takes {ENOUGH_SEEDS}): whether the difference is real stays open."
+        )
+    elif not one.excludes_zero:
+        told = "After correction for the number of comparisons the difference does not exclude zero."
+    if one.degenerate:
+        told += " Some of the runs behind it learnt nothing (*); the tables have the means without them."
+    return told.strip()

@@ -1,0 +1,114 @@
+"""A report from run and study folders: a page, Markdown, CSV, LaTeX, figures and results.json."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from xlmr_flax import __version__
+from xlmr_flax.report import main_tables, more_tables, provenance
+from xlmr_flax.report.bootstrap import DRAWS
+from xlmr_flax.report.cells import Table
+from xlmr_flax.report.compare import ALL, ENGLISH, OTHERS, Compared, compare
+from xlmr_flax.report.evidence import Column, Evidence
+from xlmr_flax.report.headline import headline
+from xlmr_flax.report.languages import GROUPINGS
+from xlmr_flax.report.load import load
+from xlmr_flax.report.page import Section, page
+from xlmr_flax.report.provenance import Phase
+from xlmr_flax.report.results_file import NAME, results_json
+from xlmr_flax.report.texts import csv, latex, markdown
+from xlmr_flax.storage.places import write
+
+Families = dict[str, list[Compared]]  # by what they are over
+
+
+class Written(NamedTuple):
+    """What the report says first, and where it is."""
+
+    headline: list[str]
+    paths: list[Path]
+
+
+def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> Written:
+    """Writes the report on these folders to `out`: the page, Markdown, results.json; CSV, LaTeX and figures in folders.
+
+    Raises InputError for a folder that is no run, and for runs without scores.
+    """
+    loaded = load(folders)
+    evidence, phases = Evidence(loaded, draws), provenance.phases(loaded)
+    compared = {chosen: _compared(evidence, chosen) for chosen in evidence.protocols}
+    first = compared[evidence.protocols[0]]
+    said = headline(evidence, first.get(OTHERS) or first.get(ALL) or [])
+    sections = [section for section in _sections(evidence, compared, phases) if section.tables or section.figures]
+    title = f"{loaded.name}: report"
+    paths = [out / "index.html", out / "report.md", out / NAME]
+    told = ", ".join(str(run.folder) for run in loaded.runs)
+    for section in sections:
+        for table in section.tables:
+            write(out / "csv" / f"{table.name}.csv", csv(table))
+            write(out / "latex" / f"{table.name}.tex", latex(table))
+        for figure in section.figures:
+            for suffix, content in figure.files.items():
+                write(out / "figures" / f"{figure.name}.{suffix}", content)
+    write(paths[0], page(title, said, sections, version=__version__, folders=told))
+    write(paths[1], markdown(title, said, [(section.heading, section.tables) for section in sections]))
+    found = results_json(  # last: it says that the report is whole
+        loaded,
+        headline=said,
+        compared={chosen: [one for each in found.values() for one in each] for chosen, found in compared.items()},
+        tables=[table for section in sections for table in section.tables],
+        draws=draws,
+        provenance=provenance.as_json(loaded, phases),
+        sizes=[],
+    )
+    write(paths[2], found)
+    return Written(said, paths)
+
+
+def _compared(evidence: Evidence, chosen: str | None) -> Families:
+    """The comparisons over each set of languages; each set is one family."""
+    if evidence.loaded.baseline is None:
+        return {}
+    found = {over: compare(evidence, (over,), chosen=chosen) for over in (ALL, OTHERS, ENGLISH)}
+    return {over: family for over, family in found.items() if family}
+
+
+def _sections(evidence: Evidence, compared: dict[str | None, Families], phases: Sequence[Phase]) -> Iterable[Section]:
+    chosen, loaded = evidence.protocols, evidence.loaded
+    groupings = GROUPINGS if provenance.is_xlmr(phases) else GROUPINGS[:2]  # the others are of XLM-R's text
+    langs = sorted({lang for line in evidence.lines for lang in line.langs})
+    parts = {
+        "The answer": [one for each in chosen for one in _answer(evidence, compared[each], each)],
+        "English and the other languages": [main_tables.transfer(evidence, one) for one in chosen],
+        "XTREME and XTREME-R": [
+            more_tables.benchmark(evidence, version, one) for version in more_tables.VERSIONS for one in chosen
+        ],
+        "Seeds": [main_tables.seeds(evidence, one) for one in chosen],
+        "Groups of languages": [
+            more_tables.by_group(evidence, grouping, one) for grouping in groupings for one in chosen
+        ],
+        "Language by language": [_by_language(evidence, column, one) for one in chosen for column in evidence.columns],
+        "Where it comes from": [
+            provenance.phase_table(phases),
+            provenance.data_table(phases),
+            provenance.left_out_table(loaded),
+            provenance.version_table(phases),
+            provenance.language_table(langs),
+        ],
+    }
+    for heading, tables in parts.items():
+        name = heading.lower().replace(" ", "-")
+        yield Section(name, heading, tuple(one for one in tables if one is not None))
+
+
+def _answer(evidence: Evidence, compared: Families, chosen: str | None) -> Iterable[Table | None]:
+    for over in (ALL, OTHERS):
+        yield main_tables.arms_by_targets(evidence, compared.get(over, []), over, chosen)
+    yield main_tables.differences(evidence, [one for found in compared.values() for one in found], chosen)
+    yield main_tables.medians(evidence, chosen)
+
+
+def _by_language(evidence: Evidence, column: Column, chosen: str | None) -> Table | None:
+    base = evidence.line(evidence.loaded.baseline, column, chosen)
+    found = compare(evidence, base.langs, chosen=chosen, columns=[column]) if base else []
+    return main_tables.by_language(evidence, column, found, chosen)
