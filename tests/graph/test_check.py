@@ -35,6 +35,27 @@ CASES = [
     ),
     (["model.architecture.hidden_size=33"], {}, r"model\.architecture: hidden_size=33 does not divide by 2 heads"),
     (["model.revision=v1"], {}, r"model\.revision: a tiny model from scratch has no revisions; remove it"),
+    # perturbed evaluations
+    (
+        ["evaluations.0.perturb={kinds=['code_switch']}"],
+        {},
+        r"evaluations\.0\.perturb\.dictionary: code_switch needs one; name a folder with files such as de-en\.txt",
+    ),
+    (
+        ["evaluations.0.perturb={kinds=['typos'], dictionary='d'}"],
+        {},
+        r"evaluations\.0\.perturb\.dictionary: only code_switch reads it",
+    ),
+    (
+        ["evaluations.0.perturb={kinds=['typos', 'typos'], strengths=[0.1, 0.1]}"],
+        {},
+        r"evaluations\.0\.perturb\.kinds: 'typos' stands there 2 times",
+    ),
+    (
+        ["evaluations.1.perturb={kinds=['typos']}"],
+        {},
+        r"evaluations\.1\.perturb: tatoeba \(embedding\) has no inputs that can be perturbed",
+    ),
     # names
     (["phases.side.name=tags"], {}, r"phases: 'tags' stands there 2 times; names must differ"),
     (["arms=[{name='a'}, {name='a'}]"], {}, r"arms: 'a' stands there 2 times"),

@@ -33,6 +33,9 @@ WORLD_FIELDS = ("seed=5", "languages=['x1']", "documents=5", "documents_by_langu
 
 MIXED, MASKED, FEW = ({"phases": how} for how in ("mixed", "masked", "few"))
 MIDDLE = {"mixed": {"tasks": ["xnli", "pawsx"]}, "masked": {"tasks": ["xnli", "mlm"]}, "few": {"max_examples": 4}}
+PERTURBED = {"evaluations": [{"phase": "tags", "tasks": ["udpos"], "perturb": {
+    "kinds": ["code_switch"], "strengths": [0.1], "dictionary": "some", "switch_to": ["de"],
+}}]}  # fmt: skip
 
 # field → (override, the keys that change, what the base is changed by before)
 CASES = [
@@ -114,6 +117,10 @@ CASES = [
     ("evaluations.layers", "evaluations.1.layers=[2]", {"eval tatoeba"}, {}),
     ("evaluations.batch_size", "evaluations.1.batch_size=24", NOTHING, {}),
     ("evaluations.packing", "evaluations.1.packing=false", NOTHING, {}),
+    *((f"evaluations.perturb.{case.split('=')[0]}", f"evaluations.0.perturb.{case}", {"eval udpos"}, PERTURBED)
+      for case in ("strengths=[0.2]", "dictionary=other", "switch_to=['fr']", "seed=1")),
+    ("evaluations.perturb.kinds", "evaluations.0.perturb={kinds=['typos'], strengths=[0.1]}", {"eval udpos"},
+     PERTURBED),
     ("arms.name", "arms=[{name='other'}]", NOTHING, {}),
     ("arms.skip", "arms=[{name='main', skip=['side']}]", NOTHING, {}),
 ]  # fmt: skip
@@ -189,3 +196,15 @@ def test_keys_are_the_same_in_every_process(experiment):
     # Golden: a change here retrains every phase of every user; raise KEY_VERSION when it is meant.
     found = keys(experiment())
     assert (found["pretrain"], found["eval tatoeba"]) == ("fe1f3a149c88", "7c51aeb62345")
+
+
+def test_perturbed_evaluations_stand_beside_the_clean_one_which_keeps_its_key(experiment):
+    perturb = {"kinds": ["typos", "code_switch"], "strengths": [0.1, 0.2], "dictionary": "d"}
+    worse = experiment(more={"evaluations": [{"phase": "tags", "tasks": ["udpos"], "perturb": perturb}]})
+    found = [node for node in build(worse).nodes if isinstance(node, EvalNode)]
+    assert found[0].key == keys(experiment())["eval udpos"]
+    assert [node.perturbation and node.perturbation[:2] for node in found] == [
+        None, ("typos", 0.1), ("typos", 0.2), ("code_switch", 0.1), ("code_switch", 0.2),
+    ]  # fmt: skip
+    assert len({node.key for node in found}) == 5
+    assert {node.perturbation.dictionary for node in found if node.perturbation} == {None, "d"}

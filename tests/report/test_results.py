@@ -229,3 +229,12 @@ def test_rows_take_the_flags_of_their_language_and_of_their_phases_training(grap
         "retried with seed 77 (seed 3: training loss never fell, selected at chance level)",
     ]  # fmt: skip
     assert flags == {"en": of_training, "de": ["at chance level", *of_training], "fr": of_training}
+
+
+def test_a_perturbation_is_one_cell_of_the_table(graph, runs):
+    results = collect(graph, runs)
+    results["rows"][0]["perturbation"] = {"kind": "typos", "strength": 0.05}
+    folder = experiment_folder(graph, runs)
+    write_results(results, graph, folder)
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        assert [line["perturbation"] for line in csv.DictReader(file)][:2] == ["typos 0.05", ""]

@@ -13,6 +13,7 @@ from xlmr_flax.config.world import LANGUAGES_MAX, Sizes, WorldSettings
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.conll import read_tagged
 from xlmr_flax.sources.cosmosqa import read_cosmosqa
+from xlmr_flax.sources.dictionary import read_pairs as read_pairs_of_words
 from xlmr_flax.sources.miniworld.draws import distinct, stream
 from xlmr_flax.sources.miniworld.language import grammar_of, make_language, surface, tell
 from xlmr_flax.sources.miniworld.lexicon import alphabet_of
@@ -68,7 +69,21 @@ def test_every_file_has_exactly_the_examples_asked_for(folder, files):
     expected |= {f"text/{code}.txt": 17 if code == "x2" else 211 for code in CODES}
     for code in SMALL.languages:
         expected |= {f"tatoeba/tatoeba.{code}-eng.{side}": SMALL.retrieval_pairs for side in (code, "eng")}
-    assert {name: rows_in(folder / name) for name in files} == expected
+    told = {name: rows_in(folder / name) for name in files if not name.startswith("dictionaries/")}
+    assert told == expected
+
+
+def test_a_dictionary_of_each_pair_of_languages_is_read_back_and_back_again(folder):
+    by_pair = {
+        (one, other): read_pairs_of_words(folder / f"dictionaries/{one}-{other}.txt")
+        for one in CODES for other in CODES if one != other
+    }  # fmt: skip
+    assert len(by_pair) == len(list((folder / "dictionaries").iterdir()))
+    for (one, other), words in by_pair.items():
+        assert len(words) > 50
+        for word, translations in words.items():
+            assert word not in translations
+            assert all(word in by_pair[other, one][translation] for translation in translations)
 
 
 def rows_in(path: Path) -> int | None:

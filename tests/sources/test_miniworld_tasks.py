@@ -140,7 +140,7 @@ def expected() -> dict[str, int]:
     return counts
 
 
-FIRST = ("xnli", "pawsx", "udpos", "xquad", "cosmosqa", "tatoeba", "text", "world.json")
+FIRST = ("xnli", "pawsx", "udpos", "xquad", "cosmosqa", "tatoeba", "text", "world.json", "dictionaries/")
 
 
 def test_every_file_has_exactly_the_examples_asked_for(folder):

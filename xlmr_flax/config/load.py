@@ -20,7 +20,7 @@ NONE = "none"
 ROLES = ("intermediate", "target")  # of a phase, in a recipe
 # Beside what tomllib says itself: a number of more than 4,300 digits, and tables within tables without end.
 NOT_TOML = (tomllib.TOMLDecodeError, ValueError, RecursionError)
-PATHS = (("model", "weights"), ("tokenizer", "path"))
+PATHS = (("model", "weights"), ("tokenizer", "path"), ("evaluations", "perturb", "dictionary"))
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -132,12 +132,23 @@ def _enter(place: Any, part: str, *, key: str, under: str | None) -> Any:
 
 def resolve_paths(tree: dict[str, Any], folder: Path) -> None:
     """Makes relative paths absolute, so that a key means one folder; a hub id stays as it is."""
-    for table, field in PATHS:
-        value = tree.get(table, {}).get(field) if isinstance(tree.get(table), dict) else None
-        if not isinstance(value, str) or "\0" in value:
-            continue  # no path: told where it is used
-        if value.startswith((".", "/", "~/")) or is_folder(folder / value):
-            tree[table][field] = str((folder / Path(value).expanduser()).resolve())
+    for place in PATHS:
+        *tables, field = place
+        for table in _tables(tree, tables):
+            value = table.get(field)
+            if not isinstance(value, str) or "\0" in value:
+                continue  # no path: told where it is used
+            if value.startswith((".", "/", "~/")) or is_folder(folder / value):
+                table[field] = str((folder / Path(value).expanduser()).resolve())
+
+
+def _tables(tree: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The tables at a place, of which there are several below a list of tables; none where it is something else."""
+    found = [tree]
+    for name in names:
+        below = [one.get(name) for one in found if isinstance(one, dict)]
+        found = [table for one in below for table in (one if isinstance(one, list) else [one])]
+    return [one for one in found if isinstance(one, dict)]
 
 
 def is_folder(path: Path) -> bool:

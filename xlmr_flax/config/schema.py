@@ -153,6 +153,18 @@ class Phase(Settings):
 
 
 Layer = Annotated[int, Field(ge=0)]
+Strength = Annotated[float, Field(gt=0, le=1)]
+
+
+class Perturb(Settings):
+    """Inputs made worse: an evaluation scores them at every strength of every kind, and the clean ones too."""
+
+    kinds: tuple[Literal["typos", "diacritics", "code_switch"], ...] = Field(min_length=1)
+    # Of the letters (typos), of those with diacritics, or of the words that the dictionary has: the share that is hit.
+    strengths: tuple[Strength, ...] = Field((0.05, 0.1, 0.2), min_length=1)
+    dictionary: str | None = None  # code_switch: a folder, or one below the data folder, with files such as de-en.txt
+    switch_to: tuple[str, ...] | None = Field(None, min_length=1)  # these languages only; None: all that are there
+    seed: int = Field(0, ge=0, lt=2**31)  # not the experiment's: models of all seeds meet the same inputs
 
 
 class Evaluation(Settings):
@@ -165,6 +177,7 @@ class Evaluation(Settings):
     # Retrieval only, where every layer goes with every pooling, and the first of each stands for all.
     poolings: tuple[Literal["mean", "cls"], ...] = Field(("mean",), min_length=1)
     layers: tuple[Layer, ...] | Literal["all"] | None = Field(None, min_length=1)  # hidden_states; None: the middle one
+    perturb: Perturb | None = later(None)  # None: clean inputs only
     batch_size: int = how(64, gt=0)  # rows, which packed hold more
     packing: bool = how(True)
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xlmr_flax.data.dictionaries import dictionary_files, dictionary_fingerprints, load_dictionary
 from xlmr_flax.data.examples import encoded_rows, fingerprints, load_examples
+from xlmr_flax.data.perturb import perturbed
 from xlmr_flax.errors import InputError, Interrupted
 from xlmr_flax.evaluate.files import write_predictions
 from xlmr_flax.evaluate.predict import predict
@@ -17,6 +19,7 @@ from xlmr_flax.execute.trained import Subject, check_length, load_trained
 from xlmr_flax.graph.nodes import EvalNode
 from xlmr_flax.report.chance import judged
 from xlmr_flax.report.examples import terms_of, write_terms
+from xlmr_flax.report.results import perturbation_text
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
@@ -44,7 +47,10 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
     if not missing:
         return
     trained = load_trained(context.folders.of(node.phase), context.folders, context.mesh)
-    subject = Subject(trained, declared, node.split, node.evaluation, data, select=node.select, shared={})
+    subject = Subject(
+        trained, declared, node.split, node.evaluation, data, select=node.select, shared={},
+        perturbation=node.perturbation,
+    )  # fmt: skip
     for lang in missing:
         if stop.reached():
             raise Interrupted(
@@ -57,7 +63,10 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
             {**known, "task": node.task, "phase_key": node.phase.key, "split": node.split},
         )
         told = " · ".join(f"{name} {100 * value:.1f}" for name, value in known["langs"][lang]["scores"].items())
-        context.say(f"{node.phase.name} on {node.task} {lang}: {told}  ({known['langs'][lang]['n_scored']} examples)")
+        worse = f", {perturbation_text(node)}" if node.perturbation else ""
+        context.say(
+            f"{node.phase.name} on {node.task} {lang}{worse}: {told}  ({known['langs'][lang]['n_scored']} examples)"
+        )
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
@@ -74,6 +83,9 @@ def score(
     found = split.rows
     if split.excluded:
         context.say(f"{subject.task.name} {subject.split} {lang}: {excluded_text(split.counts)}")
+    unchanged: list[str] = []
+    if subject.perturbation:
+        found, unchanged = made_worse(subject, lang, found)
     settings: list[dict[str, Any]] = []
     vectors = local_of(predictions.with_name("embeddings"))  # in mapped files
     if subject.task.head.kind == "embedding":
@@ -99,8 +111,24 @@ def score(
         "sources": scored_files(subject.task, subject, lang, subject.data),
         "release": other_release(subject.task, subject.split, lang, subject.data),
         "counts": counts | split.counts,
-        "flags": _judged(subject, lang, found, predicted, scored),
+        "flags": [*_judged(subject, lang, found, predicted, scored), *unchanged],
     }
+
+
+def made_worse(subject: Subject, lang: str, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows with perturbed inputs, and where that changed nothing a flag that says so."""
+    perturbation, dictionaries = subject.perturbation, []
+    if perturbation.kind == "code_switch":
+        places = (dictionary_files(perturbation.dictionary, one, perturbation.switch_to, subject.data)
+                  for one in lang.split("-"))  # fmt: skip
+        dictionaries = [load_dictionary(files) for files in places]
+    found, changed = perturbed(rows, perturbation, lang, dictionaries)
+    why = {
+        "typos": "no letters in it",
+        "diacritics": "these texts have none",
+        "code_switch": "the dictionary has none of these words" if any(dictionaries) else f"no dictionary of {lang}",
+    }[perturbation.kind]
+    return found, [] if changed else [f"unchanged by {perturbation.kind}: {why}"]
 
 
 def _judged(
@@ -124,7 +152,7 @@ def _predict(subject: Subject, lang: str, found: Sequence[Row], context: Context
     length = subject.evaluation.length or trained.length
     check_length(trained.model.arch, length, field="evaluation length")
     unscored = hidden(declared, subject.split, found)
-    if unscored:
+    if unscored or subject.perturbation:
         examples = encoded_rows(declared.head, found, trained.tokenizer, length)
     else:
         examples = load_examples(
@@ -154,6 +182,9 @@ def scored_files(declared: Task, scored: EvalNode | Subject, lang: str, data: Pa
     """The files that scores come from."""
     specs = [spec for spec in (scored.split, scored.select) if spec]
     found = {name: digest for spec in specs for name, digest in fingerprints(declared, spec, lang, data).items()}
+    worse = scored.perturbation
+    if worse and worse.dictionary:
+        found |= dictionary_fingerprints(dictionary_files(worse.dictionary, lang, worse.switch_to, data))
     return found | (candidate_sources(declared, data) if declared.head.kind == "dual" else {})
 
 

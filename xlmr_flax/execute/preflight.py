@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
+from xlmr_flax.data.dictionaries import check_dictionary
 from xlmr_flax.data.examples import load_examples
 from xlmr_flax.errors import InputError, listed
 from xlmr_flax.execute.context import Context
@@ -68,6 +69,13 @@ def _reading(node: Node, context: Context) -> Checks:
                 yield (node.task, CANDIDATES), functools.partial(candidates, task(node.task), data)
 
 
+def _dictionary(node: EvalNode, context: Context) -> Checks:
+    if node.perturbation and node.perturbation.dictionary:
+        langs = tuple(dict.fromkeys(one for lang in node.langs for one in lang.split("-")))
+        given = (node.perturbation.dictionary, langs, node.perturbation.switch_to)
+        yield given, functools.partial(check_dictionary, *given, context.folders.data_of(node.phase))
+
+
 def _using(node: Node, context: Context) -> Checks:
     """What goes together: examples, tokenizer, model. A world or tokenizer that is still to be made is waited for."""
     match node:
@@ -75,6 +83,7 @@ def _using(node: Node, context: Context) -> Checks:
             yield _alike(node), functools.partial(prepare, node, context)
         case EvalNode() if _ground_is_there(node.phase, context):
             yield node.key, functools.partial(_check_evaluation, node, context)
+            yield from _dictionary(node, context)
 
 
 def _alike(node: PhaseNode) -> Hashable:

@@ -15,7 +15,7 @@ from xlmr_flax.data.tokenizer import Tokenizer, check_fits, load_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
 from xlmr_flax.graph import check
-from xlmr_flax.graph.nodes import PhaseNode
+from xlmr_flax.graph.nodes import Perturbation, PhaseNode
 from xlmr_flax.model import hub
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import HeadSpec
@@ -52,6 +52,7 @@ class Subject(NamedTuple):
     labels: bool = True
     select: str | None = None
     shared: dict[str, Any] | None = None  # what is made once for all languages
+    perturbation: Perturbation | None = None  # None: inputs as they are
 
 
 def head_spec(head: Head, phase: Phase | None = None) -> HeadSpec:

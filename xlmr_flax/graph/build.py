@@ -4,14 +4,23 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from xlmr_flax.config.schema import Arm, Experiment, Phase
+from xlmr_flax.config.schema import Arm, Experiment, Perturb, Phase
 from xlmr_flax.config.settings import what
 from xlmr_flax.config.study import Study
 from xlmr_flax.errors import listed
 from xlmr_flax.graph.check import problems
 from xlmr_flax.graph.line import nearest
 from xlmr_flax.graph.mixture import members
-from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, key_of, pretrained
+from xlmr_flax.graph.nodes import (
+    EvalNode,
+    Node,
+    Perturbation,
+    PhaseNode,
+    TokenizerNode,
+    WorldNode,
+    key_of,
+    pretrained,
+)
 from xlmr_flax.graph.splits import comes_in, specs
 from xlmr_flax.tasks.catalogue import task
 
@@ -169,7 +178,17 @@ def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode])
             langs = languages(experiment, name, evaluation.langs)
             split = specs(experiment, task(name))
             select = split["select"] if retrieval else None
-            yield EvalNode(node, name, split["test"] or "test", langs, evaluation, select)
+            clean = EvalNode(node, name, split["test"] or "test", langs, evaluation, select)
+            yield clean
+            for perturbation in _perturbations(evaluation.perturb):
+                yield dataclasses.replace(clean, perturbation=perturbation)
+
+
+def _perturbations(perturb: Perturb | None) -> Iterable[Perturbation]:
+    for kind in perturb.kinds if perturb else ():
+        switch = (perturb.dictionary, perturb.switch_to) if kind == "code_switch" else (None, None)
+        for strength in perturb.strengths:
+            yield Perturbation(kind, strength, perturb.seed, *switch)
 
 
 def in_order(roots: Iterable[Node]) -> list[Node]:

@@ -268,6 +268,7 @@ def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> 
         for field in ("poolings", "layers"):
             if getattr(evaluation, field) != Evaluation.model_fields[field].default:
                 yield f"{key}.{field}: only retrieval reads it, and none of {', '.join(evaluation.tasks)} is retrieval"
+    yield from _perturb(evaluation, key=f"{key}.perturb")
     for name in evaluation.tasks:
         declared = task(name)
         if head_for(trained.tasks, declared) is None:
@@ -290,6 +291,23 @@ def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> 
             yield from _threshold(name, spec["select"], spec["test"], key=key)
         known = _known(experiment, declared)
         yield from _languages(declared, spec["test"], evaluation.langs or (), known=known, key=f"{key}.langs")
+
+
+def _perturb(evaluation: Evaluation, *, key: str) -> Iterator[str]:
+    perturb = evaluation.perturb
+    if perturb is None:
+        return
+    yield from _doubled(f"{key}.kinds", list(perturb.kinds))
+    yield from _doubled(f"{key}.strengths", list(map(str, perturb.strengths)))
+    switches = "code_switch" in perturb.kinds
+    if switches and perturb.dictionary is None:
+        yield f"{key}.dictionary: code_switch needs one; name a folder with files such as de-en.txt"
+    for field in ("dictionary", "switch_to"):
+        if not switches and getattr(perturb, field) is not None:
+            yield f"{key}.{field}: only code_switch reads it, and kinds={list(perturb.kinds)}; remove it"
+    for name in evaluation.tasks:
+        if (kind := task(name).head.kind) in ("embedding", "dual"):
+            yield f"{key}: {name} ({kind}) has no inputs that can be perturbed; evaluate it in a table of its own"
 
 
 def _threshold(name: str, select: str, test: str, *, key: str) -> Iterator[str]:

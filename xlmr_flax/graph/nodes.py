@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xlmr_flax.config.schema import Evaluation, Model, Phase, TextFiles
 from xlmr_flax.config.settings import what
@@ -187,6 +187,16 @@ def pretrained(like: PhaseNode) -> PhaseNode:
     )
 
 
+class Perturbation(NamedTuple):
+    """How the inputs of an evaluation are made worse."""
+
+    kind: str
+    strength: float
+    seed: int
+    dictionary: str | None  # these two for code_switch only
+    switch_to: tuple[str, ...] | None
+
+
 @dataclass(frozen=True)
 class EvalNode:
     """The scores of one phase's model on one task; languages may be added to it later."""
@@ -197,6 +207,7 @@ class EvalNode:
     langs: tuple[str, ...]
     evaluation: Evaluation = field(repr=False)
     select: str | None = None  # where a threshold is found, of what is mined
+    perturbation: Perturbation | None = None  # None: the inputs are as they are
 
     kind = "eval"
 
@@ -213,11 +224,10 @@ class EvalNode:
     @cached_property
     def key(self) -> str:
         """Hash of the phase's key, the split and the settings; not of the languages."""
-        elsewhere = (
-            ("phase", "tasks", "langs") if self.is_retrieval else ("phase", "tasks", "langs", "poolings", "layers")
-        )
+        elsewhere = ("phase", "tasks", "langs", "perturb", *(() if self.is_retrieval else ("poolings", "layers")))
         settings = {k: v for k, v in what(self.evaluation).items() if k not in elsewhere}
         more = {"select": identity(task(self.task), self.select, "{lang}")} if self.select else {}
+        more |= {"perturbation": self.perturbation._asdict()} if self.perturbation else {}
         return key_of(
             eval=settings, phase=self.phase.key, split=identity(task(self.task), self.split, "{lang}"), **more
         )

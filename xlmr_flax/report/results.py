@@ -101,6 +101,7 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                     *langs[lang].get("flags", ()),
                     *phase_flags(done),
                 ],
+                **_perturbation(node),
             }
 
 
@@ -116,7 +117,23 @@ def figures(scored: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
 
 def setting(node: EvalNode) -> str:
     """Where an evaluation departs from the defaults, as it must where one phase is scored twice on a task."""
-    return "" if node.evaluation.length is None else f"length {node.evaluation.length}"
+    length = "" if node.evaluation.length is None else f"length {node.evaluation.length}"
+    return ", ".join(filter(None, (length, perturbation_text(node))))
+
+
+def perturbation_text(node: EvalNode) -> str:
+    """How inputs were made worse; nothing where they were not."""
+    if node.perturbation is None:
+        return ""
+    kind, strength, seed, _, switch_to = node.perturbation
+    into = f" into {', '.join(switch_to)}" if switch_to else ""
+    return f"{kind.replace('_', '-')}{into} {100 * strength:g} %" + (f", perturbed by seed {seed}" if seed else "")
+
+
+def _perturbation(node: EvalNode) -> Row:
+    if node.perturbation is None:
+        return {}
+    return {"perturbation": {"kind": node.perturbation.kind, "strength": node.perturbation.strength}}
 
 
 def flags(node: EvalNode) -> list[str]:
@@ -222,10 +239,18 @@ def write_results(results: dict[str, Any], graph: Graph, folder: Path) -> None:
     write_json(folder / "nodes.json", nodes)
     write_json(folder / "results.json", results)
     file = io.StringIO()
-    writer = csv.DictWriter(file, (*COLUMNS, *axes), extrasaction="ignore")
+    worse = ("perturbation",) if any("perturbation" in row for row in results["rows"]) else ()
+    writer = csv.DictWriter(file, (*COLUMNS, *worse, *axes), extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({**row, **row.get("axes", {}), "flags": "; ".join(row["flags"])} for row in results["rows"])
+    writer.writerows(
+        {**row, **row.get("axes", {}), "flags": "; ".join(row["flags"])} | _worse(row) for row in results["rows"]
+    )
     write(folder / "results.csv", file.getvalue())
+
+
+def _worse(row: Row) -> Row:
+    """A perturbation as one cell."""
+    return {"perturbation": "{kind} {strength:g}".format(**row["perturbation"])} if "perturbation" in row else {}
 
 
 def experiment_folder(graph: Graph, runs: Path) -> Path:

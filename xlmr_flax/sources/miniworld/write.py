@@ -1,5 +1,6 @@
 """Writes a world as files in the official layouts, so that the readers of real data read it."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def write_world(settings: WorldSettings, folder: Path) -> None:
     write_choices(telling)
     write_retrieval(telling)
     _write_text(telling)
+    _write_dictionaries(telling)
     lexicon = {language.code: dict(language.lexicon.words) for language in languages}
     described = {"settings": what(settings), "lexicon": lexicon}
     # Whole or not at all: half a file, left by a kill, would be taken for another world's.
@@ -62,3 +64,13 @@ def _write_text(telling: Telling) -> None:
             for _ in range(telling.settings.documents_in(language.code))
         )
         telling.lines(f"text/{language.code}.txt", documents)
+
+
+def _write_dictionaries(telling: Telling) -> None:
+    """MUSE's layout: a file for each pair of languages, with the words that are not the same in both."""
+    for one, other in itertools.permutations(telling.languages, 2):
+        words = one.lexicon.words.items()
+        pairs = [(word, other.lexicon.words[english]) for english, word in words if word.isalnum()]
+        lines = [f"{word}\t{translation}" for word, translation in pairs if word != translation]
+        if lines:
+            telling.lines(f"dictionaries/{one.code}-{other.code}.txt", lines)
