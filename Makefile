@@ -51,7 +51,7 @@ parity: .venv/parity
 	$(PYTEST) -m parity
 
 aot: .venv/aot
-	$(PYTEST) -m aot -s
+	$(PYTEST) -m "aot and not long" -s
 
 gcs: .venv/gcs
 	$(PYTEST) -m gcs

@@ -1,7 +1,8 @@
 """What a step costs outside its computing: steps over 400 arrays that compute next to nothing, from call to return.
 
-python overhead_worker.py ours|nnx FOLDER: it answers `N` with the seconds of each of N steps. `nnx` is the same with
-flax's own nnx.jit and nnx.Optimizer.
+python overhead_worker.py ours|alone|nnx FOLDER: it answers `N` with the seconds of each of N steps. `alone` is the
+compiled function of `ours`, called by nothing but the runtime: what it takes itself. `nnx` is the step with flax's own
+nnx.jit and nnx.Optimizer.
 """
 
 import dataclasses
@@ -9,6 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,20 +62,56 @@ def host_batch():
     return Batch(tokens, SequenceTarget(*(np.zeros((1, ROWS, 1), kind) for kind in (np.int32, np.int32, np.float32))))
 
 
+class Parts(NamedTuple):
+    """Our own step and what it takes, beside the state."""
+
+    train: Any
+    like: Any
+    host: Batch
+    course: Any
+
+    def state(self):
+        made = jax.tree.map(lambda leaf: jax.device_put(np.ones(leaf.shape, leaf.dtype), leaf.sharding), self.like)
+        assert len(jax.tree.leaves(made)) >= 400
+        return jax.block_until_ready(made)
+
+
+def parts(mesh):
+    sharding.STORED = {"encoder": ((r"part\d+$", P()),), "sequence": ()}
+    model, optim = Many(HeadSpec("sequence", 2)), Optim()
+    like, course = step.abstract_state(model, optim, mesh), step.place_course(optim, mesh, seed=0, steps=STEPS)
+    return Parts(step.make_train_step(model, optim, mesh), like, host_batch(), course)
+
+
 def ours(mesh, log):
     """Our own step, from the host's batch to the log."""
-    sharding.STORED = {"encoder": ((r"part\d+$", P()),), "sequence": ()}
-    model, optim, host = Many(HeadSpec("sequence", 2)), Optim(), host_batch()
-    like = step.abstract_state(model, optim, mesh)
-    state = jax.tree.map(lambda leaf: jax.device_put(np.ones(leaf.shape, leaf.dtype), leaf.sharding), like)
-    assert len(jax.tree.leaves(state)) >= 400
-    train, course = step.make_train_step(model, optim, mesh), step.place_course(optim, mesh, seed=0, steps=STEPS)
+    part = parts(mesh)
+    state = part.state()
 
     def take(number):
         nonlocal state
-        state, outcome = train(state, step.place_batch(host, mesh, lead=1), course)
+        began = time.perf_counter()
+        state, outcome = part.train(state, step.place_batch(part.host, mesh, lead=1), part.course)
         log.step(number, outcome, examples=ROWS, tokens=ROWS * LENGTH)
-        return state
+        return time.perf_counter() - began, state
+
+    return take
+
+
+def alone(mesh, log):
+    """What the runtime takes to run our compiled function: its arrays are there, and what it gives stays its own."""
+    part = parts(mesh)
+    batch = step.place_batch(part.host, mesh, lead=1)
+    compiled = part.train.lower(part.like, batch, part.course).compile()
+    wanted = [leaf is not None for leaf in jax.tree.leaves(compiled.input_shardings, is_leaf=lambda leaf: leaf is None)]
+    run = compiled.runtime_executable().execute_sharded
+
+    def take(number):
+        given = jax.tree.leaves((part.state(), batch, part.course))
+        used = [leaf for leaf, is_used in zip(given, wanted, strict=True) if is_used]
+        began = time.perf_counter()
+        given = run(used)
+        return time.perf_counter() - began, given.disassemble_into_single_device_arrays()
 
     return take
 
@@ -90,9 +128,10 @@ def nnx_jit(mesh, log):
         return Outcome(total, batch.target.weight_BS.sum(), jnp.int32(0), jnp.int32(0))
 
     def take(number):
+        began = time.perf_counter()
         outcome = train(module, optimizer, step.place_batch(host, mesh, lead=1))
         log.step(number, outcome, examples=ROWS, tokens=ROWS * LENGTH)
-        return nnx.state(module)
+        return time.perf_counter() - began, nnx.state(module)
 
     return take
 
@@ -102,15 +141,14 @@ def main(engine, folder):
     mesh, taken = sharding.make_mesh(Mesh()), 0
     how = {"console": Console(quiet=True), "watch": Watch(engine, max_skipped_steps=10, batch_of=str)}
     with Log(Path(folder), name=engine, start=0, steps=STEPS, every_steps=50, **how) as log:
-        take = {"ours": ours, "nnx": nnx_jit}[engine](mesh, log)
+        take = {"ours": ours, "alone": alone, "nnx": nnx_jit}[engine](mesh, log)
         print(json.dumps("ready"), flush=True)
         for line in sys.stdin:
             seconds = []
             for _ in range(int(line)):
                 taken += 1
-                began = time.perf_counter()
-                state = take(taken)
-                seconds.append(time.perf_counter() - began)
+                took, state = take(taken)
+                seconds.append(took)
                 jax.block_until_ready(state)
             print(json.dumps(seconds), flush=True)
 

@@ -30,15 +30,18 @@ def test_a_step_takes_little_more_than_pytorchs_and_packed_half_of_it(worker, re
 
 
 def test_around_the_compiled_function_a_step_takes_less_than_a_millisecond(worker, record, tmp_path):
-    engines = {name: worker("overhead_worker.py", name, str(tmp_path)) for name in ("ours", "nnx")}
+    engines = {name: worker("overhead_worker.py", name, str(tmp_path)) for name in ("ours", "alone", "nnx")}
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for number in range(ROUNDS + 1):
         for name, engine in engines.items():
             took = engine.told("50")
             seconds[name] += took if number else []  # the first round compiles
     ms = {name: 1000 * float(np.median(each)) for name, each in seconds.items()}
-    ratio = ms["ours"] / ms["nnx"]
-    print(f"\na step of 400 arrays, from call to return: {ms['ours']:.2f} ms; with nnx.jit {ms['nnx']:.2f} ms")
-    what = "a step of 400 arrays from call to return, against flax's nnx.jit"
-    record(what, f"{ms['ours']:.2f} ms", f"{ms['nnx']:.2f} ms", ratio, f"< {1000 * MOST_OVERHEAD:.0f} ms")
-    assert ms["ours"] < 1000 * MOST_OVERHEAD
+    mine, theirs = (ms[name] - ms["alone"] for name in ("ours", "nnx"))
+    print(
+        f"\na step of 400 arrays, from call to return: {ms['ours']:.2f} ms, with nnx.jit {ms['nnx']:.2f} ms, of it the "
+        f"compiled function {ms['alone']:.2f} ms"
+    )
+    what = "around the compiled function of a step of 400 arrays, against flax's nnx.jit"
+    record(what, f"{mine:.2f} ms", f"{theirs:.2f} ms", mine / theirs, f"< {1000 * MOST_OVERHEAD:.0f} ms")
+    assert mine < 1000 * MOST_OVERHEAD
