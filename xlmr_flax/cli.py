@@ -315,10 +315,22 @@ def evaluate(
 @app.command(name="score")
 def score_predictions(
     predictions: Annotated[
-        Path, typer.Argument(help="A folder with TASK/test-LANG.tsv, .json or .jsonl.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=_named,
+            metavar="PREDICTIONS",
+            help="A folder with TASK/test-LANG.tsv, .json or .jsonl.",
+            show_default=False,
+        ),
     ],
     labels: Annotated[
-        Path, typer.Argument(help="A folder of the same layout with the right labels.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=_named,
+            metavar="LABELS",
+            help="A folder of the same layout with the right labels.",
+            show_default=False,
+        ),
     ],
     version: Annotated[str, typer.Option(help="Whose tasks, languages and averages: xtreme or xtreme-r.")] = "xtreme",
     sane: Annotated[
@@ -595,10 +607,7 @@ def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
         if is_remote(folder):
             check_bucket(folder)
             continue
-        try:
-            is_file = folder.exists() and not folder.is_dir()
-        except OSError as error:  # a name that no file system takes
-            raise InputError(f"{option} {folder}: {error.strerror}; wanted a folder") from None
+        is_file = folder.exists() and not folder.is_dir()
         if is_file and option != "--data":
             raise InputError(f"{option} {folder}: is a file, wanted a folder, or a name for a new one")
     return Folders(absolute(runs), absolute(data), absolute(cache))

@@ -118,3 +118,10 @@ def test_a_bucket_without_its_libraries_ends_a_command_with_one_sentence(monkeyp
     assert (end.value.code, told.out) == (2, "")
     assert told.err.startswith("gs://b/runs: gs:// needs: pip install 'xlmr-flax[gcs]'")
     assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_name_that_no_file_system_takes_is_told(name):
+    with pytest.raises(InputError, match="give another name") as told:
+        place(name)
+    assert len(str(told.value)) < 200

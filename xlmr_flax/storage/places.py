@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xlmr_flax.errors import InputError
 from xlmr_flax.storage import bucket
 
 TRIES = 10
+SHOWN = 80  # letters of a name that is no name
 # What file systems without hard links answer (FAT, many network and user-space ones).
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -31,8 +33,20 @@ class Seen(NamedTuple):
 
 
 def place(name: str | Path) -> Path:
-    """The place that a user names. Raises InputError for gs:// where its libraries are not installed."""
-    return bucket.path(str(name)) if is_remote(name) else Path(name)
+    """The place that a user names.
+
+    Raises InputError for gs:// where its libraries are not installed, and for a name that no file system takes.
+    """
+    if is_remote(name):
+        return bucket.path(str(name))
+    path = Path(name)
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        shown = str(name) if len(str(name)) <= SHOWN else f"{str(name)[:SHOWN]}…"
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{shown!r}: cannot be a file or folder here ({why}); give another name") from None
+    return path
 
 
 def absolute(where: Path) -> Path:
