@@ -71,10 +71,8 @@ def test_a_process_that_went_on_keeps_the_times_of_more_steps():
     assert most_timed(TIMES, None) == TIMES
 
 
-def test_a_run_keeps_what_it_measured_and_a_finished_one_has_it_in_its_results(lab):
-    results = collect(lab.graph, lab.context.folders.runs)["measured"]
-    assert len(results) == sum(node.kind == "phase" for node in lab.graph.nodes)
-    assert results[f"phases/nli-{lab.phase('nli').key}"] == host(lab, "nli")["measured"]
+def test_a_run_keeps_what_it_measured_and_not_among_its_results(lab):
+    assert "measured" not in collect(lab.graph, lab.context.folders.runs)  # times differ, results do not
     found = host(lab, "nli")["measured"]
     assert sum(one["steps"] for one in found["shapes"]) == 13 - len(found["shapes"])
     assert (found["ratio"], found["peak_of"]) == (None, "process")

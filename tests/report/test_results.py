@@ -184,7 +184,7 @@ def test_the_files_of_an_experiment_say_the_same(graph, runs):
     assert folder.name == f"small-{graph.fingerprint}"
     write_results(results, graph, folder)
     assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
-    assert results.keys() == {"experiment", "fingerprint", "rows", "summary", "measured"}
+    assert results.keys() == {"experiment", "fingerprint", "rows", "summary"}
     with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert [(float(line["score"]), line["lang"], line["arm"]) for line in table] == [

@@ -32,7 +32,6 @@ def collect(graph: Graph, runs: Path) -> dict[str, Any]:
         "fingerprint": graph.fingerprint,
         "rows": rows,
         "summary": summary(over_seeds(rows) if graph.studied else rows),
-        "measured": dict(measured(graph, runs)),
     }
     return {**results, "study": told_study(graph.studied)} if graph.studied else results
 
@@ -60,14 +59,6 @@ def _median(group: Sequence[Row]) -> Row:
         "seeds": seeds,
         "flags": list(dict.fromkeys(flag for row in group for flag in row["flags"])),
     }
-
-
-def measured(graph: Graph, runs: Path) -> Iterator[tuple[str, Any]]:
-    """Step times, memory and their ratio to the estimate of each phase that says them, by the phase's folder."""
-    for name in (folder_name(node) for node in graph.nodes if isinstance(node, PhaseNode)):
-        host = _read(runs / name / "host.json")
-        if (runs / name / "DONE").is_file() and "measured" in host:
-            yield name, host["measured"]
 
 
 def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
