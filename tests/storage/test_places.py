@@ -120,8 +120,7 @@ def test_a_bucket_without_its_libraries_ends_a_command_with_one_sentence(monkeyp
     assert told.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
-def test_a_name_that_no_file_system_takes_is_told(name):
+def test_a_name_that_no_file_system_takes_is_told():
     with pytest.raises(InputError, match="give another name") as told:
-        place(name)
+        place("x" * 5000)
     assert len(str(told.value)) < 200

@@ -42,10 +42,9 @@ def place(name: str | Path) -> Path:
     path = Path(name)
     try:
         path.exists()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         shown = str(name) if len(str(name)) <= SHOWN else f"{str(name)[:SHOWN]}…"
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{shown!r}: cannot be a file or folder here ({why}); give another name") from None
+        raise InputError(f"{shown!r}: cannot be a file or folder here ({error.strerror}); give another name") from None
     return path
 
 
