@@ -160,9 +160,9 @@ def run(
             run_nodes(graph, context, only=only, key=phase)
         except TrainingError as error:
             if not no_room(error):
-                by_writer("what is there", functools.partial(_report, graph, runs))
+                by_writer("what is there", functools.partial(_results, graph, runs))
             raise
-        by_writer("results", functools.partial(_report, graph, runs))
+        by_writer("results", functools.partial(_results if only or phase else _report, graph, runs))
 
 
 @app.command()
@@ -624,16 +624,38 @@ def _attend() -> None:
 
 
 def _report(graph: "Graph", runs: Path) -> None:
-    """Writes what an experiment found, and prints it."""
+    """The same of a run that is whole, with the report on it and what that says first."""
+    from xlmr_flax.report.fresh import said_of
+    from xlmr_flax.report.results import experiment_folder
+
+    _tables(graph, runs)
+    folder = experiment_folder(graph, runs)
+    if said := said_of(absolute(folder)):
+        print(*said, f"Report: {folder / 'report' / 'index.html'}", sep="\n")  # noqa: T201
+    _where(graph, folder)
+
+
+def _results(graph: "Graph", runs: Path) -> None:
+    """Writes what an experiment found so far, and prints it."""
+    from xlmr_flax.report.results import experiment_folder
+
+    _tables(graph, runs)
+    _where(graph, experiment_folder(graph, runs))
+
+
+def _tables(graph: "Graph", runs: Path) -> None:
     from xlmr_flax.report.results import collect, experiment_folder, over_seeds, write_results
     from xlmr_flax.report.table import print_results
 
-    results, folder = collect(graph, absolute(runs)), experiment_folder(graph, runs)
-    write_results(results, graph, folder)
-    out = _stdout()
-    print_results({**results, "rows": over_seeds(results["rows"])} if graph.studied else results, out)
+    results = collect(graph, absolute(runs))
+    write_results(results, graph, experiment_folder(graph, runs))
+    print_results({**results, "rows": over_seeds(results["rows"])} if graph.studied else results, _stdout())
+
+
+def _where(graph: "Graph", folder: Path) -> None:
+    """The experiment's note, and the last line: the run's folder."""
     if graph.experiment.note:
-        out.print(graph.experiment.note, highlight=False)
+        _stdout().print(graph.experiment.note, highlight=False)
     print(folder)  # noqa: T201
 
 

@@ -50,7 +50,7 @@ def compare(
     found = [
         one
         for arm in evidence.loaded.arms
-        if arm != evidence.loaded.baseline
+        if arm in evidence.loaded.baselines
         for each in over
         for one in _of_arm(evidence, arm, each, columns or evidence.columns, chosen, perturbed)
     ]
@@ -74,7 +74,7 @@ def _of_arm(
 ) -> Iterable[Compared]:
     pairs: dict[str, list[Pair]] = {}
     for column in columns:
-        mine, base = (evidence.line(name, column, chosen, perturbed) for name in (arm, evidence.loaded.baseline))
+        mine, base = (evidence.line(name, column, chosen, perturbed) for name in (arm, evidence.loaded.baselines[arm]))
         if mine is None or base is None:
             continue
         theirs = chosen_langs(base, over)

@@ -39,12 +39,12 @@ def _effect(evidence: Evidence, one: Compared) -> str:
     scored = f"{len(one.langs)} {one.over}" if one.over.startswith(("all", "lang")) else one.over
     if one.found.low is None:
         return (
-            f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baseline}; there is no interval: "
-            f"{seeds}, and no scores of single examples were kept."
+            f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baselines[one.arm]}; there is no "
+            f"interval: {seeds}, and no scores of single examples were kept."
         )
     low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in (one.found.low, one.found.high))
     return (
-        f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baseline} "
+        f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baselines[one.arm]} "
         f"(95 % interval of the difference {low} to {high}, {_OVER[one.found.drawn]}; {seeds})."
     )
 

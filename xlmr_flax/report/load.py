@@ -40,7 +40,7 @@ class Loaded(NamedTuple):
 
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]  # each with its `run`, the number of one of them
-    baseline: str | None  # an arm
+    baselines: Mapping[str, str]  # the arm that each arm is compared with; a baseline has none itself
     question: str
 
     @property
@@ -49,10 +49,30 @@ class Loaded(NamedTuple):
         return " and ".join(dict.fromkeys(run.name for run in self.runs))
 
     @property
+    def baseline(self) -> str | None:
+        """The one arm that all others are compared with, if there is one."""
+        found = set(self.baselines.values())
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def against(self) -> str:
+        """What differences are from, in words."""
+        return self.baseline or "the baseline of each"
+
+    @property
     def arms(self) -> list[str]:
-        """In their order, the baseline first."""
+        """In their order, each baseline before the arms that are compared with it."""
         arms = list(dict.fromkeys(row["arm"] for row in self.rows))
-        return sorted(arms, key=lambda arm: arm != self.baseline)
+        bases = [self.baselines.get(arm, arm) for arm in arms]
+        place = {base: number for number, base in enumerate(dict.fromkeys(bases))}
+        return sorted(arms, key=lambda arm: (place[self.baselines.get(arm, arm)], arm in self.baselines))
+
+    def axes_of(self, arm: str) -> dict[str, Any]:
+        """An arm's point of the study, without what nothing depends on there."""
+        row = next(row for row in self.rows if row["arm"] == arm)
+        told = self.runs[row["run"]].study.get("arms", ())
+        axes = next((one["axes"] for one in told if arm.endswith(one["arm"])), row.get("axes") or {})
+        return {name: value for name, value in axes.items() if name != "seed"}
 
 
 def load(folders: Sequence[Path]) -> Loaded:
@@ -67,17 +87,8 @@ def load(folders: Sequence[Path]) -> Loaded:
             rows.setdefault(_place(new), new)
     if not rows:
         raise InputError(f"{', '.join(map(str, folders))}: no scores yet; run it to its end, and then report it")
-    first = runs[0]
-    baseline = first.study.get("baseline") or _least_skipped(first.config)
-    if not alike and baseline is not None:
-        baseline = f"{_called(first, runs)}: {baseline}".removesuffix(": ")
-    known = list(dict.fromkeys(row["arm"] for row in rows.values()))
-    return Loaded(
-        runs,
-        tuple(rows.values()),
-        baseline if baseline in known else known[0] if len(known) > 1 else None,
-        first.study.get("question", "table"),
-    )
+    baselines = _baselines(list(rows.values()), runs, "" if alike else f"{_called(runs[0], runs)}: ")
+    return Loaded(runs, tuple(rows.values()), baselines, runs[0].study.get("question", "table"))
 
 
 def protocol(selection: str) -> str:
@@ -129,6 +140,18 @@ def _settings(folder: Path, lang: str) -> list[str]:
     path = folder / "scores.json"
     scored = _json(path)["langs"].get(lang, {}) if path.is_file() else {}
     return list(dict.fromkeys(told for told, _, _ in figures(scored))) if scored else []
+
+
+def _baselines(rows: Sequence[Row], runs: Sequence[Run], prefix: str) -> dict[str, str]:
+    """By arm: what the study says, or else the first run's baseline for all, or else the first arm."""
+    arms, first = list(dict.fromkeys(row["arm"] for row in rows)), runs[0]
+    told = {one["arm"]: one.get("baseline") for one in first.study.get("arms", ())}
+    if any(told.values()):
+        pairs = {f"{prefix}{arm}": f"{prefix}{base}" for arm, base in told.items() if base}
+        return {arm: base for arm, base in pairs.items() if arm != base and {arm, base} <= set(arms)}
+    base = first.study.get("baseline") or _least_skipped(first.config)
+    base = f"{prefix}{base}" if base and f"{prefix}{base}" in arms else arms[0]
+    return {arm: base for arm in arms if arm != base}
 
 
 def _run(folder: Path) -> Run:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median, stdev
 
-from xlmr_flax.report.bootstrap import ENOUGH_SEEDS, EXAMPLES, NOTHING, SEEDS
+from xlmr_flax.report.bootstrap import ENOUGH_SEEDS, EXAMPLES, NOTHING, SEEDS, SEEDS_AND_EXAMPLES
 from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, table, words
 from xlmr_flax.report.chance import is_sick
 from xlmr_flax.report.compare import ALL, ENGLISH, OTHERS, Compared, chosen_langs
@@ -11,43 +11,44 @@ from xlmr_flax.report.evidence import Column, Evidence, Line, column_name
 
 UNSURE = "°"  # after a difference that is not told from none
 SICK_MARK = "*"
+_SHORT = {ALL: "all", OTHERS: "not English"}
+_DRAWN = {SEEDS_AND_EXAMPLES: "seeds × examples"}
 Found = Sequence[Compared]
 
 
 def arms_by_targets(evidence: Evidence, compared: Found, over: str, chosen: str | None) -> Table | None:
     """The baseline's scores, every arm's differences from it, and the best of each column, as the paper has them."""
-    columns, baseline = evidence.columns, evidence.loaded.baseline
-    by_arm = _by_arm(compared, over)
-    if baseline is None:
-        rows = [[words(arm), *_own(evidence, arm, over, chosen)] for arm in evidence.loaded.arms]
-        averaged = []
-    else:
-        averaged = ["average"] if any(None in found for found in by_arm.values()) else []
-        first = [words(baseline), *_own(evidence, baseline, over, chosen)]
-        rows = [first + _average_cell(by_arm, averaged, own=True)]
-        for arm, found in by_arm.items():
-            own = _own(evidence, arm, over, chosen)
+    columns, loaded = evidence.columns, evidence.loaded
+    by_arm, rows = _by_arm(compared, over), []
+    averaged = ["average"] if any(None in found for found in by_arm.values()) else []
+    for arm in loaded.arms:
+        own, found = _own(evidence, arm, over, chosen), by_arm.get(arm, {})
+        if arm not in loaded.baselines:
+            mine = {name: one for name, one in by_arm.items() if loaded.baselines[name] == arm}
+            rows.append([words(arm), *own, *_average_cell(mine, averaged)])
+        else:
             cells = [
                 _difference(found[column]) if column in found else _alone(cell)
                 for column, cell in zip(columns, own, strict=True)
             ]
             rows.append([words(arm), *cells, *([_difference(found.get(None))] if averaged else [])])
-        if len(by_arm) > 1:
-            rows.append(_best(by_arm, columns, averaged))
+    picked = len(by_arm) > 1 and loaded.baseline is not None
+    if picked:
+        rows.append(_best(by_arm, columns, averaged))
     names = [column_name(column, columns) for column in columns]
     notes = [
         f"Mean over {over}, and over seeds; scores in %"
-        + ("." if baseline is None else f", below the first row differences from {baseline} in points."),
+        + (f", with a sign differences from {loaded.against} in points." if by_arm else "."),
         selection_note(evidence, chosen),
         test_note(compared, over),
         "An average is over the tasks that an arm shares with the baseline." if averaged else "",
         "In brackets the score of an arm where the baseline has none."
         if any(cell.text.startswith("(") for row in rows for cell in row[1:])
         else "",
-        "Best per target is picked on the very scores that it shows, and so is optimistic." if len(by_arm) > 1 else "",
+        "Best per target is picked on the very scores that it shows, and so is optimistic." if picked else "",
         sick_note(evidence, chosen),
     ]
-    title = f"{'Intermediate × target' if baseline else 'Scores'}, {over}" + (f" ({chosen})" if chosen else "")
+    title = f"{'Arm × target' if by_arm else 'Scores'}, {over}" + (f" ({chosen})" if chosen else "")
     name = f"targets_{_slug(over)}" + (f"_{_slug(chosen)}" if chosen else "")
     return table(name, title, ("arm", *names, *averaged), rows, notes)
 
@@ -57,15 +58,16 @@ def medians(evidence: Evidence, chosen: str | None) -> Table | None:
     lines = {
         (arm, column): evidence.line(arm, column, chosen) for arm in evidence.loaded.arms for column in evidence.columns
     }
-    if evidence.loaded.baseline is None or max((len(one.seeds) for one in lines.values() if one), default=0) < 3:
+    if not evidence.loaded.baselines or max((len(one.seeds) for one in lines.values() if one), default=0) < 3:
         return None
     rows = []
     for arm in evidence.loaded.arms:
         cells = [words(arm)]
         for column in evidence.columns:
-            mine, base = lines[arm, column], lines[evidence.loaded.baseline, column]
+            own_base = evidence.loaded.baselines.get(arm)
+            mine, base = lines[arm, column], lines.get((own_base, column))
             value = _median(mine) if mine else None
-            if arm == evidence.loaded.baseline or value is None:
+            if own_base is None or value is None:
                 cells.append(percent(value, SICK_MARK if mine and mine.degenerate else ""))
             else:
                 ahead = None if base is None else value - _median(base)
@@ -112,16 +114,18 @@ def differences(evidence: Evidence, compared: Found, chosen: str | None = None) 
     for one in compared:
         name = "average" if one.column is None else column_name(one.column, evidence.columns)
         found, mark = one.found, SICK_MARK if one.degenerate else ""
-        verdict = {None: "not tested", True: "excludes zero", False: f"does not exclude zero {UNSURE}"}
+        verdict = {None: "not tested", True: "yes", False: f"no {UNSURE}"}
         rows.append([
-            words(one.arm), words(name), words(one.over), points(found.value, mark + _unsure(one)),
+            words(one.arm), words(name), words(_SHORT.get(one.over, one.over)),
+            points(found.value, mark + _unsure(one)),
             Cell(interval(found.low, found.high), None if found.low is None else 100 * found.low),
-            number(found.p, ".3g"), number(one.p, ".3g"), words(verdict[one.excludes_zero]), number(found.seeds),
-            words(found.drawn),
+            _p(found.p), _p(one.p), words(verdict[one.excludes_zero]), number(found.seeds),
+            words(_DRAWN.get(found.drawn, found.drawn)),
         ])  # fmt: skip
-    heads = ("arm", "target", "over", "difference", "95 % interval", "p", "p, corrected", "verdict", "seeds", "drawn")
+    heads = ("arm", "target", "over", "difference", "95 % interval", "p", "p, corrected", "zero excluded",
+             "seeds", "drawn")  # fmt: skip
     notes = [
-        f"Differences from {evidence.loaded.baseline} in points. One bootstrap draws seeds and, within them, examples "
+        f"Differences from {evidence.loaded.against} in points. One bootstrap draws seeds and, within them, examples "
         f"({evidence.n_draws:,} draws; runs with the same seed and texts in the same language are paired). The "
         "interval is of that difference alone; verdicts follow p after Holm's correction over all comparisons of this "
         "table that are over the same languages.",
@@ -131,7 +135,7 @@ def differences(evidence: Evidence, compared: Found, chosen: str | None = None) 
         sick_note(evidence, chosen),
     ]
     name = f"differences{f'_{_slug(chosen)}' if chosen else ''}"
-    return table(name, f"Differences from {evidence.loaded.baseline}", heads, rows, notes, head=3)
+    return table(name, f"Differences from {evidence.loaded.against}", heads, rows, notes, head=3)
 
 
 def seeds(evidence: Evidence, chosen: str | None) -> Table | None:
@@ -182,10 +186,9 @@ def by_language(evidence: Evidence, column: Column, compared: Found, chosen: str
         rows.append(cells)
     counts = {lang: line.rows[line.seeds[0]][lang]["n_scored"] for _, line in lines for lang in line.langs}
     rows.append([words("examples"), *(number(counts[lang]) for lang in langs)])
-    name, baseline = column_name(column, evidence.columns), evidence.loaded.baseline
-    has_base = baseline is not None and baseline == lines[0][0]
+    name, against = column_name(column, evidence.columns), evidence.loaded.against
     notes = [
-        "In %, means over seeds" + (f"; below {baseline} differences from it in points." if has_base and told else "."),
+        "In %, means over seeds" + (f"; with a sign differences from {against} in points." if told else "."),
         column.setting and f"Setting: {column.setting}.",
         selection_note(evidence, chosen, [line for _, line in lines]),
         test_note(compared, "each language"),
@@ -268,15 +271,23 @@ def _own(evidence: Evidence, arm: str, over: str, chosen: str | None) -> list[Ce
     return cells
 
 
+def _p(value: float | None) -> Cell:
+    if value is None:
+        return Cell("")
+    return Cell("< 0.0001" if value < 0.0001 else f"{value:.4f}", value)
+
+
 def _alone(cell: Cell) -> Cell:
     """A score that stands among differences."""
     return cell._replace(text=f"({cell.text})") if cell.text else cell
 
 
-def _average_cell(by_arm: Mapping, averaged: Sequence[str], *, own: bool) -> list[Cell]:
+def _average_cell(by_arm: Mapping, averaged: Sequence[str]) -> list[Cell]:
     if not averaged:
         return []
     found = [arm[None] for arm in by_arm.values() if None in arm]
+    if not found:
+        return [Cell("")]
     whole = max(found, key=lambda one: len(one.langs))
     return [percent(whole.baseline, told=whole.note)]
 

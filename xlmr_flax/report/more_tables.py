@@ -50,16 +50,16 @@ def by_group(evidence: Evidence, grouping: str, chosen: str | None) -> Table | N
         return None
     rows = []
     for column in evidence.columns:
-        base = evidence.line(evidence.loaded.baseline, column, chosen)
         for arm in evidence.loaded.arms:
             line = evidence.line(arm, column, chosen)
+            base = evidence.line(evidence.loaded.baselines.get(arm), column, chosen)
             if line is None:
                 continue
             cells: list[Cell] = []
             for members in found.values():
                 mine = [lang for lang in members if lang in line.others]
                 shared = [lang for lang in mine if base and lang in base.others]
-                if line is base or base is None or not shared:
+                if base is None or not shared:
                     cells.append(percent(_over(line, mine)))
                 else:
                     cells.append(points(_over(line, shared) - _over(base, shared)))
@@ -67,10 +67,10 @@ def by_group(evidence: Evidence, grouping: str, chosen: str | None) -> Table | N
             rows.append([words(column_name(column, evidence.columns)), words(f"{arm}{mark}"), *cells])
     heading, source = HEADINGS[grouping]
     members = "; ".join(f"{name}: {' '.join(mine)}" for name, mine in found.items())
-    baseline = evidence.loaded.baseline
+    against = evidence.loaded.against if evidence.loaded.baselines else ""
     notes = [
         "Means over the languages of a group but English, and over seeds, in %"
-        + (f"; except of {baseline} differences from it in points." if baseline else "."),
+        + (f"; with a sign differences from {against} in points." if against else "."),
         f"{members}.",
         f"Source: {source}.",
         selection_note(evidence, chosen),

@@ -1,19 +1,15 @@
 """A report's results.json, whose form is that of results.schema.json beside this file."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xlmr_flax import __version__
 from xlmr_flax.report.bootstrap import LEVEL
 from xlmr_flax.report.cells import Table
 from xlmr_flax.report.compare import Compared
+from xlmr_flax.report.fresh import FORM, of
 from xlmr_flax.report.load import Loaded
-
-FORM = 1  # raise it when a field changes its meaning or goes
-NAME = "results.json"
 
 
 def results_json(
@@ -34,6 +30,7 @@ def results_json(
         "of": of(run.folder for run in loaded.runs),
         "question": loaded.question,
         "baseline": loaded.baseline,
+        "baselines": dict(loaded.baselines),
         "arms": loaded.arms,
         "headline": list(headline),
         "draws": draws,
@@ -53,24 +50,6 @@ def results_json(
         "rows": [{name: value for name, value in row.items() if name != "run"} for row in loaded.rows],
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def of(folders: Iterable[Path]) -> list[dict[str, str]]:
-    """Which results a report is on."""
-    return [
-        {"folder": folder.name, "sha256": hashlib.sha256((folder / NAME).read_bytes()).hexdigest()}
-        for folder in folders
-    ]
-
-
-def still_said(folder: Path, out: Path) -> list[str] | None:
-    """The headline of the report in `out`, if it is on the results that `folder` has now, and of this version."""
-    path = out / NAME
-    if not path.is_file():
-        return None
-    before = json.loads(path.read_text(encoding="utf-8"))
-    same = before.get("of") == of([folder]) and before.get("written_by") == f"xlmr_flax {__version__}"
-    return before["headline"] if same and before.get("form") == FORM else None
 
 
 def _comparison(one: Compared, chosen: str | None) -> dict[str, Any]:

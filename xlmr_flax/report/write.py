@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xlmr_flax import __version__
-from xlmr_flax.report import main_tables, more_tables, provenance
+from xlmr_flax.report import figures, main_tables, more_tables, provenance, sizes, sweeps
 from xlmr_flax.report.bootstrap import DRAWS
 from xlmr_flax.report.cells import Table
 from xlmr_flax.report.compare import ALL, ENGLISH, OTHERS, Compared, compare
 from xlmr_flax.report.evidence import Column, Evidence
+from xlmr_flax.report.fresh import NAME
 from xlmr_flax.report.headline import headline
 from xlmr_flax.report.languages import GROUPINGS
 from xlmr_flax.report.load import load
-from xlmr_flax.report.page import Section, page
+from xlmr_flax.report.page import Picture, Section, page
 from xlmr_flax.report.provenance import Phase
-from xlmr_flax.report.results_file import NAME, results_json
+from xlmr_flax.report.results_file import results_json
 from xlmr_flax.report.texts import csv, latex, markdown
 from xlmr_flax.storage.places import write
 
@@ -39,7 +40,10 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
     compared = {chosen: _compared(evidence, chosen) for chosen in evidence.protocols}
     first = compared[evidence.protocols[0]]
     said = headline(evidence, first.get(OTHERS) or first.get(ALL) or [])
-    sections = [section for section in _sections(evidence, compared, phases) if section.tables or section.figures]
+    curves = sizes.size_curves(evidence, phases)
+    said += sizes.size_headline(evidence, curves)
+    every = _sections(evidence, compared, phases, curves)
+    sections = [section for section in every if section.tables or section.figures]
     title = f"{loaded.name}: report"
     paths = [out / "index.html", out / "report.md", out / NAME]
     told = ", ".join(str(run.folder) for run in loaded.runs)
@@ -59,7 +63,7 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
         tables=[table for section in sections for table in section.tables],
         draws=draws,
         provenance=provenance.as_json(loaded, phases),
-        sizes=[],
+        sizes=sizes.as_json(curves),
     )
     write(paths[2], found)
     return Written(said, paths)
@@ -67,22 +71,28 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
 
 def _compared(evidence: Evidence, chosen: str | None) -> Families:
     """The comparisons over each set of languages; each set is one family."""
-    if evidence.loaded.baseline is None:
-        return {}
     found = {over: compare(evidence, (over,), chosen=chosen) for over in (ALL, OTHERS, ENGLISH)}
     return {over: family for over, family in found.items() if family}
 
 
-def _sections(evidence: Evidence, compared: dict[str | None, Families], phases: Sequence[Phase]) -> Iterable[Section]:
+def _sections(
+    evidence: Evidence,
+    compared: dict[str | None, Families],
+    phases: Sequence[Phase],
+    curves: Sequence[sizes.Curve],
+) -> Iterable[Section]:
     chosen, loaded = evidence.protocols, evidence.loaded
     groupings = GROUPINGS if provenance.is_xlmr(phases) else GROUPINGS[:2]  # the others are of XLM-R's text
     langs = sorted({lang for line in evidence.lines for lang in line.langs})
     parts = {
         "The answer": [one for each in chosen for one in _answer(evidence, compared[each], each)],
+        "Sizes": [sizes.size_table(evidence, curves), sizes.fit_table(evidence, curves)],
+        "Perturbed texts": [sweeps.robustness_table(evidence)],
         "English and the other languages": [main_tables.transfer(evidence, one) for one in chosen],
         "XTREME and XTREME-R": [
             more_tables.benchmark(evidence, version, one) for version in more_tables.VERSIONS for one in chosen
         ],
+        "Retrieval by layer and pooling": [sweeps.layer_table(evidence)],
         "Seeds": [main_tables.seeds(evidence, one) for one in chosen],
         "Groups of languages": [
             more_tables.by_group(evidence, grouping, one) for grouping in groupings for one in chosen
@@ -96,9 +106,30 @@ def _sections(evidence: Evidence, compared: dict[str | None, Families], phases: 
             provenance.language_table(langs),
         ],
     }
+    pictures = _pictures(evidence, compared[chosen[0]], curves)
     for heading, tables in parts.items():
         name = heading.lower().replace(" ", "-")
-        yield Section(name, heading, tuple(one for one in tables if one is not None))
+        found = tuple(one for one in tables if one is not None)
+        yield Section(name, heading, found, tuple(one for one in pictures.get(heading, ()) if one is not None))
+
+
+def _pictures(evidence: Evidence, compared: Families, curves: Sequence[sizes.Curve]) -> dict[str, list[Picture | None]]:
+    """By the heading that they stand under."""
+    over = OTHERS if compared.get(OTHERS) else ALL
+    lines = {
+        column: [line for arm in evidence.loaded.arms if (line := evidence.line(arm, column, evidence.protocols[0]))]
+        for column in evidence.columns
+    }
+    return {
+        "The answer": [
+            figures.heat_map(evidence, compared.get(over, []), over),
+            figures.forest(evidence, compared.get(over, []), over),
+        ],
+        "Sizes": sizes.size_pictures(evidence, curves),
+        "Perturbed texts": sweeps.robustness_pictures(evidence),
+        "Retrieval by layer and pooling": sweeps.layer_pictures(evidence),
+        "Language by language": [figures.languages(evidence, mine) for mine in lines.values()],
+    }
 
 
 def _answer(evidence: Evidence, compared: Families, chosen: str | None) -> Iterable[Table | None]:
@@ -109,6 +140,7 @@ def _answer(evidence: Evidence, compared: Families, chosen: str | None) -> Itera
 
 
 def _by_language(evidence: Evidence, column: Column, chosen: str | None) -> Table | None:
-    base = evidence.line(evidence.loaded.baseline, column, chosen)
-    found = compare(evidence, base.langs, chosen=chosen, columns=[column]) if base else []
+    bases = (evidence.line(arm, column, chosen) for arm in dict.fromkeys(evidence.loaded.baselines.values()))
+    langs = list(dict.fromkeys(lang for line in bases if line for lang in line.langs))
+    found = compare(evidence, langs, chosen=chosen, columns=[column])
     return main_tables.by_language(evidence, column, found, chosen)

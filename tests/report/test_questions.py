@@ -1,0 +1,191 @@
+"""What studies ask beyond a table: sizes, layers, perturbed texts, several baselines, and where it all comes from."""
+
+import json
+
+import pytest
+
+from tests.report.toy import toy
+from xlmr_flax.report.compare import ALL, compare
+from xlmr_flax.report.evidence import Evidence
+from xlmr_flax.report.headline import headline
+from xlmr_flax.report.load import load
+from xlmr_flax.report.main_tables import arms_by_targets
+from xlmr_flax.report.provenance import as_json, data_table, is_xlmr, phase_table, phases, version_table
+from xlmr_flax.report.sizes import fit_table, size_curves, size_headline, size_pictures, size_table
+from xlmr_flax.report.sweeps import layer_pictures, layer_table, robustness_pictures, robustness_table
+from xlmr_flax.report.write import write_report
+
+SIZES = (1_000, 10_000, 100_000, "all")
+NAMES = ("none", *(f"{size} examples" for size in SIZES))
+AXES = {"none": {"phases.middle": "skip"}} | {
+    name: {"phases.middle": "keep", "phases.middle.max_examples": size}
+    for name, size in zip(NAMES[1:], SIZES, strict=True)
+}
+WEIGHTS = "FacebookAI/xlm-roberta-large"
+
+
+def changed(where, change):
+    """The rows of a toy as `change` makes them of each."""
+    results = json.loads((where / "results.json").read_text())
+    results["rows"] = [new for row in results["rows"] for new in change(row)]
+    (where / "results.json").write_text(json.dumps(results))
+    return where
+
+
+def evidence(where):
+    return Evidence(load([where]), 100)
+
+
+def phase(where, name, **told):
+    """A finished phase beside the run."""
+    folder = where.parent / "phases" / f"{name}-k"
+    folder.mkdir(parents=True)
+    config = {
+        "phase": {
+            "name": name, "tasks": ["mnli"], "max_examples": None, "epochs": 2.0, "steps": None, "batch_size": 32,
+        },
+        "seed": 0, "parent": WEIGHTS, "counts": {"rows": 392_702, "units": 392_702, "truncated": 12},
+        "tokenizer": {"name": WEIGHTS}, "sources": {"mnli/train.tsv": "ab" * 32},
+    }  # fmt: skip
+    done = {"steps_run": 20, "selection": "last step", "flags": []}
+    for file, value in (("config.json", config | told), ("DONE", done)):
+        (folder / file).write_text(json.dumps(value))
+    (folder / "host.json").write_text(json.dumps({"devices": "8 x TPU v5e (tpu)", "versions": {"jax": "0.10.2"}}))
+    rows = [{"step": 10, "examples_per_second": 32.0}, {"step": 20, "examples_per_second": 16.0}]
+    (folder / "train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows) + '{"step": 2')
+    nodes = json.loads((where / "nodes.json").read_text())
+    nodes.append({"kind": "phase", "name": name, "key": "k", "folder": f"phases/{name}-k"})
+    (where / "nodes.json").write_text(json.dumps(nodes))
+
+
+@pytest.fixture(scope="module")
+def sized(tmp_path_factory):
+    where = toy(
+        tmp_path_factory.mktemp("sized"), arms=NAMES, ahead=(0, 0.05, 0.1, 0.14, 0.15), axes=AXES, baseline="none",
+        question="size", examples=500, seed_spread=0.003,
+    )  # fmt: skip
+    phase(where, "middle")
+    return where
+
+
+def test_sizes_lie_on_a_curve_that_begins_at_the_baseline(sized):
+    found = evidence(sized)
+    curves = size_curves(found, phases(found.loaded))
+    assert [curve.column.task for curve in curves] == ["xnli", "udpos"]
+    assert list(curves[0].x) == [0, 1_000, 10_000, 100_000, 392_702]
+    assert all(curve.fit and curve.needed and 1_000 < curve.needed.examples < 392_702 for curve in curves)
+    table = size_table(found, curves)
+    assert "Epochs of middle are held fixed: more examples are more updates." in table.notes
+    assert len(table.rows) == 10
+    assert fit_table(found, curves).rows[0][1].text in ("power law", "saturating")
+    assert "90 % of the gain on" in size_headline(found, curves)[0]
+    (first, _) = size_pictures(found, curves)
+    assert "% with 392,702" in first.alternative
+    assert first.files["png"].startswith(b"\x89PNG")
+
+
+def test_a_size_that_is_not_known_is_left_out_and_said(tmp_path):
+    found = evidence(toy(tmp_path, arms=NAMES, ahead=(0,) * 5, axes=AXES, baseline="none"))
+    curve = size_curves(found, [])[0]
+    assert list(curve.x) == [0, 1_000, 10_000, 100_000]
+    assert "all examples is left out" in size_table(found, [curve]).notes[1]
+
+
+def test_curves_stand_in_results_json(sized, tmp_path):
+    said = write_report([sized], tmp_path, draws=50).headline
+    assert any("90 % of the gain" in line for line in said)
+    sizes = json.loads((tmp_path / "results.json").read_text())["sizes"]
+    assert [point["examples"] for point in sizes[0]["points"]] == [0, 1_000, 10_000, 100_000, 392_702]
+    assert sizes[0]["examples_low"] < sizes[0]["examples_for_90_percent"] < sizes[0]["examples_high"]
+
+
+def sweep(row):
+    layers = [(layer, pooling) for layer in (0, 1, 2) for pooling in ("mean with <s> and </s>", "<s>")]
+    return [
+        row | {"task": "tatoeba", "metric": "accuracy", "setting": f"layer {layer}, {pooling}",
+               "score": row["score"] * (0.5 + 0.25 * layer)}
+        for layer, pooling in layers if row["lang"] != "en" and row["task"] == "xnli"
+    ]  # fmt: skip
+
+
+def test_retrieval_by_layer_and_pooling(tmp_path):
+    found = evidence(changed(toy(tmp_path), sweep))
+    assert [column.setting for column in found.columns] == ["layer 0, mean with <s> and </s>"]
+    table = layer_table(found)
+    assert len(table.rows) == 3 * 3 * 2
+    assert {row[2].text for row in table.rows} == {"0", "1", "2"}
+    (picture,) = layer_pictures(found)
+    assert "direct, <s>: best at layer 2 with" in picture.alternative
+
+
+def perturbed(row):
+    return [row] + [
+        row | {"perturbation": {"kind": "typos", "strength": strength}, "setting": f"typos {strength}",
+               "score": row["score"] - strength, "eval_key": None}
+        for strength in (0.1, 0.2)
+    ]  # fmt: skip
+
+
+def test_perturbed_texts_stand_beside_the_clean_ones_and_not_among_them(tmp_path):
+    found = evidence(changed(toy(tmp_path), perturbed))
+    assert len(found.columns) == 2
+    clean = arms_by_targets(found, compare(found, (ALL,)), ALL, None)
+    alone = evidence(toy(tmp_path / "clean"))
+    assert clean.rows == arms_by_targets(alone, compare(alone, (ALL,)), ALL, None).rows
+    table = robustness_table(found)
+    assert len(table.rows) == 2 * 2 * 3
+    lost = table.columns.index("lost")
+    assert {row[lost].text for row in table.rows} == {"−10.0", "−20.0"}
+    assert len(robustness_pictures(found)) == 2
+
+
+def test_arms_with_baselines_of_their_own_stand_below_them(tmp_path):
+    where = toy(tmp_path, arms=("base none", "large none", "base mnli", "large mnli"), ahead=(0, 0.1, 0.02, 0.12))
+    results = json.loads((where / "results.json").read_text())
+    results["study"] |= {"baseline": None, "arms": [
+        {"arm": f"{size} {middle}", "axes": {"model": size}, "baseline": f"{size} none"}
+        for size in ("base", "large") for middle in ("none", "mnli")]}  # fmt: skip
+    (where / "results.json").write_text(json.dumps(results))
+    found = evidence(where)
+    assert found.loaded.arms == ["base none", "base mnli", "large none", "large mnli"]
+    compared = compare(found, (ALL,))
+    assert {one.arm for one in compared} == {"base mnli", "large mnli"}
+    table = arms_by_targets(found, compared, ALL, None)
+    assert [row[1].text[0] in "+−" for row in table.rows] == [False, True, False, True]
+    assert " mnli raises" in headline(found, compared)[0]
+
+
+def test_phases_tell_their_data_versions_and_chip_hours(sized):
+    loaded = load([sized])
+    (one,) = phases(loaded)
+    assert one.hours == pytest.approx((10 * 32 / 32 + 10 * 32 / 16) / 3600)
+    assert one.chip_hours == pytest.approx(8 * one.hours)
+    told = as_json(loaded, [one])["phases"][0]
+    assert (told["examples"], told["left_out"], told["versions"]) == (392_702, {"truncated": 12}, {"jax": "0.10.2"})
+    assert "chip-hours together" in phase_table([one]).notes[0]
+    assert data_table([one]).rows[0][1].text == "abababababababab"
+    assert version_table([one]).rows[0][1].text == "0.10.2"
+    assert is_xlmr([one])
+
+
+def test_what_phases_do_not_say_is_not_known(sized, tmp_path):
+    where = toy(tmp_path)
+    phase(where, "bare", tokenizer=None, sources={}, counts={})
+    folder = where.parent / "phases" / "bare-k"
+    for name in ("host.json", "train.jsonl", "DONE"):
+        (folder / name).unlink()
+    (one,) = phases(load([where]))
+    assert (one.hours, one.chip_hours, one.devices) == (None, None, None)
+    assert "of 1 phases it is not known" in phase_table([one]).notes[0]
+    assert not is_xlmr([one])
+
+
+def test_the_groups_of_xlmr_s_text_are_for_xlmr_s_weights_only(sized, tmp_path):
+    """The toy has a phase of XLM-R, and the same rows without it have none."""
+    write_report([sized], tmp_path / "xlmr", draws=20)
+    (sized / "nodes.json").rename(tmp_path / "nodes.json")
+    write_report([sized], tmp_path / "other", draws=20)
+    (tmp_path / "nodes.json").rename(sized / "nodes.json")
+    for name, there in (("xlmr", True), ("other", False)):
+        assert (tmp_path / name / "csv/groups_family.csv").is_file()
+        assert (tmp_path / name / "csv/groups_size.csv").is_file() is there

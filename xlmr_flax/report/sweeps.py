@@ -1,0 +1,149 @@
+"""Retrieval by layer and pooling, and scores of texts that were perturbed."""
+
+import re
+from collections.abc import Sequence
+
+from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, table, words
+from xlmr_flax.report.chance import is_sick
+from xlmr_flax.report.compare import ALL, OTHERS, Compared, chosen_langs, compare
+from xlmr_flax.report.evidence import Column, Evidence, Line, Perturbed, column_name
+from xlmr_flax.report.figures import curves
+from xlmr_flax.report.main_tables import SICK_MARK, UNSURE, seeds_note, selection_note, test_note
+from xlmr_flax.report.page import Picture
+
+_LAYER = re.compile(r"^layer (?P<layer>\d+), (?P<pooling>.+)$")
+
+
+def layer_table(evidence: Evidence) -> Table | None:
+    """Every setting of every sweep: the mean over languages other than English, and the worst."""
+    rows = []
+    for line in _swept(evidence):
+        layer, pooling = _place(line.column.setting)
+        langs = line.others or line.langs
+        mean = {lang: line.average([lang]) for lang in langs}
+        worst = min(langs, key=mean.__getitem__)
+        sick = any(is_sick(line.rows[seed][lang]["flags"]) for seed in line.seeds for lang in langs)
+        rows.append([
+            words(column_name(line.column._replace(setting=""), [])), words(line.arm), number(layer, "d"),
+            words(pooling), percent(line.average(langs), SICK_MARK if sick else ""), percent(mean[worst]), words(worst),
+        ])  # fmt: skip
+    heads = ("task", "arm", "layer", "pooling", "mean", "worst", "worst language")
+    notes = ["In %, means over languages and seeds; layer 0 is the embeddings. The first setting stands for all in the "
+             "other tables: a layer that is picked here is picked on what is scored."]  # fmt: skip
+    return table("layers", "Retrieval by layer and pooling", heads, rows, notes, head=2)
+
+
+def layer_pictures(evidence: Evidence) -> list[Picture]:
+    """A picture for each task and metric whose layers were swept."""
+    found: dict[tuple[str, str, str], dict[str, list[tuple[int, float]]]] = {}
+    for line in _swept(evidence):
+        layer, pooling = _place(line.column.setting)
+        column = line.column
+        mine = found.setdefault((column.task, column.asked_phase, column.metric), {})
+        mine.setdefault(f"{line.arm}, {pooling}", []).append((layer, 100 * line.average(line.others or line.langs)))
+    pictures = []
+    for (task, phase, metric), series in found.items():
+        if max(len(one) for one in series.values()) < 2:
+            continue
+        name = column_name(Column(task, phase, "", metric), [])
+        best = {who: max(one, key=lambda point: point[1]) for who, one in series.items()}
+        pictures.append(curves(
+            re.sub(r"\W+", "_", f"layers_{task}_{phase}_{metric}").lower(),
+            f"{name} by layer, mean over languages; layer 0 is the embeddings.",
+            [{"name": who, "x": [x for x, _ in sorted(one)], "y": [y for _, y in sorted(one)]}
+             for who, one in series.items()],
+            x="layer", y=f"{name}, %",
+            alternative="; ".join(f"{who}: best at layer {x} with {y:.1f} %" for who, (x, y) in best.items()) + ".",
+        ))  # fmt: skip
+    return pictures
+
+
+def perturbations(evidence: Evidence) -> list[Perturbed]:
+    """What was done to texts, kind by kind from weak to strong."""
+    return sorted({line.perturbed for line in evidence.lines if line.perturbed is not None})
+
+
+def robustness_table(evidence: Evidence) -> Table | None:
+    """Each arm on clean and perturbed texts, what it loses, and how far it is ahead of the baseline there."""
+    rows, every = [], []
+    for perturbed in perturbations(evidence):
+        kind, strength = perturbed
+        compared = compare(evidence, (OTHERS,), perturbed=perturbed) or compare(evidence, (ALL,), perturbed=perturbed)
+        every += compared
+        ahead = {(one.arm, one.column): one for one in compared}
+        for column in evidence.columns:
+            for arm in evidence.loaded.arms:
+                line, clean = evidence.line(arm, column, None, perturbed), evidence.line(arm, column)
+                if line is not None:
+                    rows.append([
+                        words(column_name(column, evidence.columns)), words(arm), words(kind), number(strength, "g"),
+                        *_lost(line, clean), *_ahead(ahead.get((arm, column))),
+                    ])  # fmt: skip
+    heads = ("target", "arm", "perturbation", "strength", "clean", "perturbed", "lost", "worst", "worst language",
+             "ahead of the baseline", "95 % interval")  # fmt: skip
+    notes = [
+        "In % and points, means over languages other than English (all where there are no others) and over seeds.",
+        test_note(every, OTHERS) if any(one.excludes_zero is False for one in every) else seeds_note(every),
+        selection_note(evidence, None),
+    ]
+    return table("robustness", "Perturbed texts", heads, rows, notes, head=3)
+
+
+def robustness_pictures(evidence: Evidence) -> list[Picture]:
+    """Scores by strength, a picture for each target and kind."""
+    pictures, every = [], perturbations(evidence)
+    for kind in dict.fromkeys(kind for kind, _ in every):
+        strengths = [strength for one, strength in every if one == kind]
+        for column in evidence.columns:
+            series = []
+            for arm in evidence.loaded.arms:
+                lines = [(0.0, evidence.line(arm, column))]
+                lines += [(strength, evidence.line(arm, column, None, (kind, strength))) for strength in strengths]
+                shown = [(x, 100 * line.average(line.others or line.langs)) for x, line in lines if line is not None]
+                if len(shown) > 1:
+                    series.append({"name": arm, "x": [x for x, _ in shown], "y": [y for _, y in shown]})
+            if series:
+                name = column_name(column, evidence.columns)
+                lost = "; ".join(f"{one['name']} from {one['y'][0]:.1f} to {one['y'][-1]:.1f} %" for one in series)
+                pictures.append(curves(
+                    re.sub(r"\W+", "_", f"robustness_{kind}_{column.task}_{column.metric}").lower(),
+                    f"{name} under {kind}, by strength; 0 is the clean text.", series,
+                    x=f"strength of {kind}", y=f"{name}, %", alternative=f"{lost}, from clean to the strongest.",
+                ))  # fmt: skip
+    return pictures
+
+
+def _lost(line: Line, clean: Line | None) -> list[Cell]:
+    """Clean, perturbed, the difference, and the worst language."""
+    langs = chosen_langs(line, OTHERS) or line.langs
+    mean = {lang: line.average([lang]) for lang in langs}
+    worst = min(langs, key=mean.__getitem__)
+    there = [lang for lang in langs if clean and lang in clean.langs]
+    before = clean.average(there) if clean and len(there) == len(langs) else None
+    after = line.average(langs)
+    mark = SICK_MARK if line.degenerate else ""
+    lost = None if before is None else after - before
+    return [percent(before), percent(after, mark), points(lost), percent(mean[worst]), words(worst)]
+
+
+def _ahead(one: Compared | None) -> list[Cell]:
+    if one is None:
+        return [Cell(""), Cell("")]
+    mark = UNSURE if one.excludes_zero is False else ""
+    return [points(one.found.value, mark), Cell(interval(one.found.low, one.found.high))]
+
+
+def _swept(evidence: Evidence) -> Sequence[Line]:
+    """The lines of tasks that were scored in several settings of layer and pooling."""
+    mine = [line for line in evidence.lines if line.perturbed is None and _LAYER.match(line.column.setting)]
+    several = {
+        task
+        for task in {line.column.task for line in mine}
+        if len({line.column.setting for line in mine if line.column.task == task}) > 1
+    }
+    return [line for line in mine if line.column.task in several]
+
+
+def _place(setting: str) -> tuple[int, str]:
+    found = _LAYER.match(setting)
+    return int(found["layer"]), found["pooling"]
