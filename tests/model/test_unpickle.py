@@ -176,6 +176,17 @@ def test_a_flipped_bit_in_a_zip_is_found(tmp_path):
         read_bin(tmp_path / "x.bin")["words"].read()
 
 
+def test_a_zip_whose_directory_says_it_is_elsewhere_is_told(tmp_path):
+    path = tmp_path / "spoilt.bin"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", pickle.dumps({}))
+    content = bytearray(path.read_bytes())
+    content[-6:-2] = (2**31).to_bytes(4, "little")  # where the directory begins, by the file's last record
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a whole PyTorch weights file"):
+        read_bin(path)
+
+
 def test_a_big_endian_file_is_refused(tmp_path):
     state, storages = whole({"words": WORDS})
     files.write_zip(tmp_path / "zip.bin", state, storages, byteorder=b"big")

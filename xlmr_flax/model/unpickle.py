@@ -104,6 +104,8 @@ Fetch = Callable[[_Storage, int], Iterator[np.ndarray]]
 def _read_zip(path: Path) -> tuple[dict[str, _View], Fetch]:
     """The format since PyTorch 1.6: a zip of data.pkl and one entry for each storage."""
     with zipfile.ZipFile(path) as archive:
+        if any(entry.header_offset < 0 for entry in archive.infolist()):  # which the system, not zipfile, would refuse
+            raise zipfile.BadZipFile("an entry that begins before the file")
         names = archive.namelist()
         roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
         if len(roots) != 1:
