@@ -120,6 +120,25 @@ def test_what_is_saved_half_way_is_the_same_after_a_restart_to_the_optimizers_la
     assert records[0]["progress"]["log"]["outcomes"]
 
 
+@pytest.mark.long
+def test_a_robust_phase_stopped_and_run_again_is_never_having_stopped_and_shows_its_batches(desk, phases):
+    robust = {"noise": "gaussian", "noise_scale": 0.02, "consistency": 1.0, "dictionary": "dictionaries",
+              "switch_rate": 0.5}  # fmt: skip
+    changed = phases("nli", robust=robust, length=32, accumulation=2)
+    straight, parted = (desk(folder=folder, phases=changed) for folder in "ab")
+    run(straight)
+    run(parted, stop_at=6)
+    run(parted)
+    assert_like(straight, parted)
+    recorded = json.loads((straight.folder("nli") / "config.json").read_text())
+    assert [path.rsplit("/", 1)[1] for path in recorded["dictionaries"]["en"]] == ["en-x1.txt", "en-x2.txt"]
+    assert {"dictionary en-x1.txt", "dictionary en-x2.txt"} <= recorded["sources"].keys()
+    shown = "\n".join(show_batch(str(straight.folder("nli")), None, 3, straight.context.folders))
+    words = json.loads((straight.context.folders.of(straight.graph.nodes[0]) / "world.json").read_text())["lexicon"]
+    assert set(shown.split()) & set(words["x1"].values()) - set(words["en"])
+    assert set(shown.split()) & set(words["x2"].values()) - set(words["en"])
+
+
 @pytest.fixture
 def phases(experiment):
     """The experiment's phases, one of them with other settings."""

@@ -35,6 +35,27 @@ CASES = [
     ),
     (["model.architecture.hidden_size=33"], {}, r"model\.architecture: hidden_size=33 does not divide by 2 heads"),
     (["model.revision=v1"], {}, r"model\.revision: a tiny model from scratch has no revisions; remove it"),
+    # robust training
+    (
+        ["phases.middle.robust={noise='gaussian'}"],
+        {},
+        r"phases\.middle\.robust\.noise_scale: missing; noise='gaussian' needs it",
+    ),
+    (
+        ["phases.middle.robust={switch_rate=0.1}"],
+        {},
+        r"phases\.middle\.robust\.dictionary: missing; switch_rate=0\.1 needs it",
+    ),
+    (
+        ["phases.middle.robust={consistency=1.0}"],
+        {},
+        r"phases\.middle\.robust\.consistency: nothing reads it without noise; remove it, or set noise and noise_scale",
+    ),
+    (
+        ["phases.pretrain.robust={noise='uniform', noise_scale=0.1}"],
+        {},
+        r"phases\.pretrain\.robust: mlm \(mlm\) gives no answer to a text; remove it",
+    ),
     # perturbed evaluations
     (
         ["evaluations.0.perturb={kinds=['code_switch']}"],

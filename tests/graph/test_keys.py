@@ -32,7 +32,13 @@ WORLD_FIELDS = ("seed=5", "languages=['x1']", "documents=5", "documents_by_langu
                   if (name, split) not in REFUSED))  # fmt: skip
 
 MIXED, MASKED, FEW = ({"phases": how} for how in ("mixed", "masked", "few"))
-MIDDLE = {"mixed": {"tasks": ["xnli", "pawsx"]}, "masked": {"tasks": ["xnli", "mlm"]}, "few": {"max_examples": 4}}
+MIDDLE = {
+    "mixed": {"tasks": ["xnli", "pawsx"]},
+    "masked": {"tasks": ["xnli", "mlm"]},
+    "few": {"max_examples": 4},
+    "robust": {"robust": {"noise": "gaussian", "noise_scale": 0.1, "dictionary": "some", "switch_rate": 0.3}},
+}
+ROBUST = {"phases": "robust"}
 PERTURBED = {"evaluations": [{"phase": "tags", "tasks": ["udpos"], "perturb": {
     "kinds": ["code_switch"], "strengths": [0.1], "dictionary": "some", "switch_to": ["de"],
 }}]}  # fmt: skip
@@ -100,6 +106,9 @@ CASES = [
     ("phases.max_examples", "phases.middle.max_examples=5", BELOW_MIDDLE, {}),
     ("phases.mask_rate", "phases.pretrain.mask_rate=0.3", PHASES, {}),
     *((f"phases.optim.{case.split('=')[0]}", f"phases.tags.optim.{case}", BELOW_TAGS, {}) for case in OPTIM),
+    *((f"phases.robust.{case.split('=')[0]}", f"phases.middle.robust.{case}", BELOW_MIDDLE, ROBUST)
+      for case in ("noise=uniform", "noise_scale=0.2", "consistency=1.0", "dictionary=other", "switch_rate=0.2",
+                   "switch_to=['de']")),
     ("phases.selection.every_steps", "phases.middle.selection.every_steps=6", BELOW_MIDDLE, {}),
     ("phases.selection.metric", "phases.middle.selection.metric=accuracy", BELOW_MIDDLE, {}),
     ("phases.selection.patience", "phases.middle.selection.patience=6", BELOW_MIDDLE, {}),

@@ -20,7 +20,8 @@ NONE = "none"
 ROLES = ("intermediate", "target")  # of a phase, in a recipe
 # Beside what tomllib says itself: a number of more than 4,300 digits, and tables within tables without end.
 NOT_TOML = (tomllib.TOMLDecodeError, ValueError, RecursionError)
-PATHS = (("model", "weights"), ("tokenizer", "path"), ("evaluations", "perturb", "dictionary"))
+PATHS = (("model", "weights"), ("tokenizer", "path"), ("evaluations", "perturb", "dictionary"),
+         ("phases", "robust", "dictionary"))  # fmt: skip
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -117,6 +117,21 @@ class Mixture(Settings):
     each: tuple[Share, ...] = ()
 
 
+class Robust(Settings):
+    """Training on inputs that are not quite those of the files; heads that give no answer to a text train as ever."""
+
+    # On the vectors of words: `noise_scale` is its standard deviation, or half its width. The loss is that of the moved
+    # inputs, and with `consistency` that weight times the symmetric KL divergence from what is said of the clean ones.
+    noise: Literal["gaussian", "uniform"] | None = None
+    noise_scale: float | None = Field(None, gt=0)
+    consistency: float = Field(0.0, ge=0)
+    # Words become translations: a folder, or one below the data folder, with files such as en-de.txt; this share of the
+    # words that are in it, in every epoch others.
+    dictionary: str | None = None
+    switch_rate: float | None = Field(None, gt=0, le=1)
+    switch_to: tuple[str, ...] | None = Field(None, min_length=1)  # these languages only; None: all that are there
+
+
 class Phase(Settings):
     """One training run: an encoder goes in, and a trained one comes out."""
 
@@ -141,6 +156,7 @@ class Phase(Settings):
     similarity: Literal["cosine", "dot"] = later("cosine")  # dual heads: of a query's vector and a document's
     scale: float | None = later(None, gt=0)  # dual heads: times the similarity; None: 100, of dot products 1
     optim: Optim = Optim()
+    robust: Robust = later(Robust())
     selection: Selection | None = None  # None: the last step
     accumulation: int = how(1, gt=0)  # micro-batches a step
     packing: bool = how(True)  # several short examples share a row; nothing but speed and memory depends on it

@@ -3,7 +3,7 @@
 Letters as in batch.py; here N are the units of a batch and T all their tokens, in the order of the batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -267,7 +267,8 @@ def hide(
 class TrainingBatches:
     """Batch `step` of a phase, for any step: a pure function of the seed and the step, for any number of hosts.
 
-    `packed_over` is the number of devices over which packed rows are spread; None: a row for each unit.
+    `packed_over` is the number of devices over which packed rows are spread; None: a row for each unit. `switch` makes
+    the items of a batch into examples that are trained on in their place.
     """
 
     def __init__(
@@ -279,8 +280,9 @@ class TrainingBatches:
         micro_batches: int,
         seed: int,
         packed_over: int | None = None,
+        switch: Callable[[Examples, np.ndarray, np.random.Generator], Examples] | None = None,
     ) -> None:
-        self.examples, self.chosen, self.seed = examples, chosen, seed
+        self.examples, self.chosen, self.seed, self.switch = examples, chosen, seed, switch
         self.batch_size, self.micro_batches, self.packed_over = batch_size, micro_batches, packed_over
         self.lengths = examples.lengths()
 
@@ -290,14 +292,22 @@ class TrainingBatches:
 
     def shape(self, step: int) -> tuple[int, int]:
         """The rows of batch `step`, of all micro-batches, and their length."""
-        layout = self.layout(self.items(step))
+        layout = self.layout(*self.made(step))
         return layout.rows, layout.length
 
     def __call__(self, step: int) -> Batch:
         """Batch `step`, each array with the micro-batches as its first axis."""
-        items = self.items(step)
-        batch = self.examples.laid(items, self.layout(items), noise=generator(self.seed, "mask", step))
+        items, examples = self.made(step)
+        batch = examples.laid(items, self.layout(items, examples), noise=generator(self.seed, "mask", step))
         return jax.tree.map(lambda x: x.reshape(self.micro_batches, len(x) // self.micro_batches, *x.shape[1:]), batch)
+
+    def made(self, step: int) -> tuple[np.ndarray, Examples]:
+        """The items of batch `step`, and the examples of which they are the numbers."""
+        items = self.items(step)
+        if self.switch is None:
+            return items, self.examples
+        switched = self.switch(self.examples, items, generator(self.seed, "code_switch", step))
+        return np.arange(len(items)), switched
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -306,32 +316,34 @@ class TrainingBatches:
         if self.packed_over is None:
             rows = units // self.micro_batches
             return tuple(Shape(rows, length) for length in rungs(self.examples.length, TRAINING_SHAPES))
-        longest = int(self.lengths[self.chosen].max())
+        longest = int(self.lengths[self.chosen].max()) if self.switch is None else self.examples.length
         catch_all = Shape(
             rounded(units // self.micro_batches, self.packed_over),
             min(length for length in (*row_lengths(longest), self.examples.length) if length >= longest),
         )
         sampled = range(min(SAMPLED_STEPS, max(8, SAMPLED_UNITS // units)))
         return ladder(
-            [self.items(step) for step in sampled],
-            self._loads,
+            [self.made(step) for step in sampled],
+            lambda made, length: self._loads(*made, length),
             row_lengths(longest),
             last=catch_all,
             shards=self.packed_over,
             count=TRAINING_SHAPES,
         )
 
-    def layout(self, items: np.ndarray) -> Layout:
-        """Where the units of a batch's items lie in its rows."""
+    def layout(self, items: np.ndarray, examples: Examples | None = None) -> Layout:
+        """Where the units of a batch's items, of the phase's examples or of those given, lie in its rows."""
+        examples = examples or self.examples
         if self.packed_over is None:
-            length = next(shape.length for shape in self.shapes if shape.length >= self.lengths[items].max())
+            longest = (self.lengths if examples is self.examples else examples.lengths())[items].max()
+            length = next(shape.length for shape in self.shapes if shape.length >= longest)
             return alone(len(items) * self.examples.units_per_item, length, parts=self.micro_batches)
-        found = (packed(self._loads(items, shape.length), shape) for shape in self.shapes)
+        found = (packed(self._loads(items, examples, shape.length), shape) for shape in self.shapes)
         return next(layout for layout in found if layout is not None)
 
-    def _loads(self, items: np.ndarray, length: int) -> list[np.ndarray]:
+    def _loads(self, items: np.ndarray, examples: Examples, length: int) -> list[np.ndarray]:
         """The tokens that the units of each micro-batch take."""
-        return np.split(self.examples.loads(self.examples.units(items), length), self.micro_batches)
+        return np.split(examples.loads(examples.units(items), length), self.micro_batches)
 
 
 class Shown(NamedTuple):

@@ -20,12 +20,14 @@ from xlmr_flax.data.batches import Examples, TrainingBatches
 from xlmr_flax.data.examples import fingerprints, load_examples, load_languages, load_text, text_fingerprints
 from xlmr_flax.data.order import steps_of
 from xlmr_flax.data.randomness import stream
+from xlmr_flax.data.switching import Switch
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.attempts import Attempt, batch_text, current, give_up, learnt_nothing, remove_checkpoints
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.measured import measured_before, watched
+from xlmr_flax.execute.robust import dictionary_paths, smoothing_of, switch_fingerprints, switch_of
 from xlmr_flax.execute.trained import (
     check_length,
     head_spec,
@@ -89,6 +91,7 @@ class Material(NamedTuple):
     steps: int
     select: list[Chosen]
     sources: dict[str, str]
+    switch: Switch | None  # of words, in training
 
 
 def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
@@ -157,10 +160,12 @@ def _train(
         micro_batches=phase.accumulation,
         seed=attempt.seed,
         packed_over=row_shards(context.mesh) if phase.packing else None,
+        switch=material.switch,
     )
     _record(node, context, material, state, batches)
     course = place_course(phase.optim, context.mesh, seed=attempt.seed, steps=material.steps)
-    step = make_train_step(model, phase.optim, context.mesh)
+    smoothing = smoothing_of(phase)
+    step = make_train_step(model, phase.optim, context.mesh, smoothing)
     step_fn = watched(
         lambda state, batch: step(state, batch, course),
         node,
@@ -168,7 +173,7 @@ def _train(
         batches=batches,
         start=began,
         stop=material.steps,
-        compile=lambda batch: train_program(model, phase.optim, context.mesh, batch).compile(),
+        compile=lambda batch: train_program(model, phase.optim, context.mesh, batch, smoothing).compile(),
     )
     metric = (phase.selection.metric if phase.selection else None) or declared.metric
     watch = Watch(
@@ -243,7 +248,10 @@ def prepare(node: PhaseNode, context: Context) -> Material:
         found = rows(declared, node.select, lang, folders.data_of(node))[: phase.selection.max_examples]
         kept = load_examples(declared, node.select, lang, **material).first_rows(len(found))
         select.append(Chosen(lang, found, kept))
-    return Material(declared, arch, model, tokenizer, examples, chosen, steps, select, sources_of(node, context))
+    switch = switch_of(phase, node.langs, tokenizer, folders.data_of(node))
+    return Material(
+        declared, arch, model, tokenizer, examples, chosen, steps, select, sources_of(node, context), switch
+    )
 
 
 def training_examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer, folders: Folders) -> Examples:
@@ -283,7 +291,8 @@ def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
         return text_fingerprints(node.text, data)
     read = [(node.train, lang) for lang in node.langs]
     read += [(node.select, lang) for lang in node.select_langs if node.select]
-    return {path: digest for spec, lang in read for path, digest in fingerprints(declared, spec, lang, data).items()}
+    found = {path: digest for spec, lang in read for path, digest in fingerprints(declared, spec, lang, data).items()}
+    return found | switch_fingerprints(node.phase, node.langs, data)
 
 
 def releases_of(node: PhaseNode, context: Context) -> list[str]:
@@ -446,6 +455,8 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State,
         "releases": releases_of(node, context),
         "counts": material.examples.encoded.counts,
     }
+    if node.phase.robust.dictionary:
+        config["dictionaries"] = dictionary_paths(node.phase, node.langs, context.folders.data_of(node))
     processes.writes(write_json, folder / "config.json", config)
     device = jax.devices()[0]
     host = {

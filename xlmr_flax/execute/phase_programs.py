@@ -1,5 +1,6 @@
 """A phase's programs before it runs: what it computes with, as far as that is known, and its batches' shapes."""
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
 from xlmr_flax.data.examples import load_examples
+from xlmr_flax.data.switching import Switch
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import rows_of
@@ -20,6 +22,7 @@ from xlmr_flax.evaluate.retrieval import POOLINGS
 from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.phase import training_examples, training_steps
 from xlmr_flax.execute.retrieval import settings
+from xlmr_flax.execute.robust import smoothing_of, switch_of
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
 from xlmr_flax.graph import check
 from xlmr_flax.graph.build import Graph
@@ -63,6 +66,7 @@ class Work(NamedTuple):
     examples: Examples
     steps: int | None
     real: bool  # the examples are the phase's own, and not all of the full length
+    switch: Switch | None = None
 
     def trained(self, experiment: Experiment, mesh: Mesh) -> Model:
         """The model as the phase trains it."""
@@ -102,7 +106,8 @@ def work(node: PhaseNode, folders: Folders) -> Work:
     examples = _examples(node, declared, tokenizer, folders)
     if examples:
         steps = training_steps(phase, len(examples.subset(phase.max_examples, seed=node.seed)))
-        return Work(node, declared, arch, tokenizer, examples, steps, real=True)
+        switch = _switch(node, tokenizer, folders)
+        return Work(node, declared, arch, tokenizer, examples, steps, real=True, switch=switch)
     return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), phase.steps, real=False)
 
 
@@ -119,10 +124,11 @@ def train_programs(one: Work, experiment: Experiment, mesh: Mesh) -> Iterator[tu
         micro_batches=phase.accumulation,
         seed=seed,
         packed_over=row_shards(mesh) if phase.packing and one.real else None,
+        switch=one.switch,
     )
     model, steps = one.trained(experiment, mesh), (one.steps or 1) if one.real else 1
     for shape in training_shapes(batches, one.arch, steps=steps):
-        yield shape, train_program(model, phase.optim, mesh, shape.batch)
+        yield shape, train_program(model, phase.optim, mesh, shape.batch, smoothing_of(phase))
 
 
 def eval_programs(one: Work, graph: Graph, folders: Folders, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
@@ -214,6 +220,13 @@ def _examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer | None, fold
         return training_examples(node, declared, tokenizer, folders)
     except InputError:
         return None
+
+
+def _switch(node: PhaseNode, tokenizer: Tokenizer, folders: Folders) -> Switch | None:
+    """What replaces words, where its dictionary is there; without it lengths are a little off."""
+    with contextlib.suppress(InputError):
+        return switch_of(node.phase, node.langs, tokenizer, folders.data_of(node))
+    return None
 
 
 def _evaluation_examples(node: EvalNode, declared: Task, tokenizer: Tokenizer, folders: Folders) -> Examples | None:

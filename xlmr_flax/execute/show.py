@@ -19,6 +19,7 @@ from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.phase import training_steps
+from xlmr_flax.execute.robust import recorded_switch
 from xlmr_flax.execute.target import phase_folder
 from xlmr_flax.execute.trained import recorded_tokenizer
 from xlmr_flax.storage.places import absolute, place
@@ -44,6 +45,7 @@ class Shown(NamedTuple):
     layout: Layout
     ids: np.ndarray  # rows of all micro-batches × tokens
     sizes: np.ndarray
+    labels: np.ndarray  # of spans: where the answer of each unit is
 
 
 def show_batch(target: str, phase: str | None, step: int, folders: Folders) -> Iterator[str]:
@@ -84,15 +86,18 @@ def _taught(folder: Path, folders: Folders) -> Taught:
         micro_batches=phase.accumulation,
         seed=config["attempt_seed"],
         packed_over=host["mesh"]["data"] * host["mesh"]["fsdp"] if phase.packing else None,
+        switch=recorded_switch(config, phase, tokenizer, folder),
     )
     return Taught(folder, config, head, tokenizer, batches, training_steps(phase, len(chosen)))
 
 
 def _shown(batches: TrainingBatches, step: int) -> Shown:
     items, batch = batches.items(step - 1), batches(step - 1)
-    layout, ids = batches.layout(items), batch.tokens.ids_BL
-    start, units = batches.examples.encoded.start, batches.examples.units(items)
-    return Shown(items, batch, layout, ids.reshape(-1, ids.shape[-1]), start[units + 1] - start[units])
+    own, made = batches.made(step - 1)  # with words of other languages they are not the phase's examples
+    layout, ids = batches.layout(own, made), batch.tokens.ids_BL
+    start, units, label = made.encoded.start, made.units(own), made.encoded.label
+    labels = label[own] if made.kind == "span" else label
+    return Shown(items, batch, layout, ids.reshape(-1, ids.shape[-1]), start[units + 1] - start[units], labels)
 
 
 def _item(taught: Taught, shown: Shown, number: int) -> Iterator[str]:
@@ -150,7 +155,7 @@ def _taught_by(taught: Taught, shown: Shown, unit: int) -> Iterator[str]:
             words = [_decoded(taught, ids[a:b]) for a, b in itertools.pairwise(begins)]
             yield " ".join(f"{word}/{taught.head.labels[label[at]]}" for word, at in zip(words, begins, strict=False))
         case "span":
-            start, end = taught.batches.examples.encoded.label[shown.items[unit]]
+            start, end = shown.labels[unit]
             yield f"answer: {_decoded(taught, ids[start : end + 1])}" if start else "no answer in this window"
         case "mlm":
             places, words = (x.reshape(len(shown.ids), -1)[row] for x in shown.batch.target)

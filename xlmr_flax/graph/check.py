@@ -6,10 +6,10 @@ from pydantic import ValidationError
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.load import did_you_mean
-from xlmr_flax.config.schema import Arm, Evaluation, Experiment, Model, Phase
+from xlmr_flax.config.schema import Arm, Evaluation, Experiment, Model, Phase, Robust
 from xlmr_flax.errors import InputError
 from xlmr_flax.graph.line import nearest
-from xlmr_flax.graph.mixture import head_for, head_from, members, mixture_problems
+from xlmr_flax.graph.mixture import NO_ANSWER, head_for, head_from, members, mixture_problems
 from xlmr_flax.graph.splits import comes_in, overlap, specs
 from xlmr_flax.graph.told import world_problems
 from xlmr_flax.metrics.squad_v2 import Guess
@@ -149,6 +149,7 @@ def _member(experiment: Experiment, phase: Phase, whole: Phase) -> Iterator[str]
         yield f"{key}.tasks: {declared.name} is only scored, it trains nothing; name it under evaluations"
     if declared.head.kind != "mlm" and phase.mask_rate != MASK_RATE:
         yield f"{key}.mask_rate: {declared.name} masks nothing; it is for masked LM"
+    yield from _robust(phase, declared, key=f"{key}.robust")
     if declared.head.kind == "dual" and phase.batch_size < 2:
         yield f"{key}.batch_size=1: a query of {declared.name} finds its document among those of the batch; wanted 2"
     if declared.head.kind != "dual":
@@ -165,6 +166,21 @@ def _member(experiment: Experiment, phase: Phase, whole: Phase) -> Iterator[str]
     elif declared.head.kind != "embedding":
         yield from _training_splits(experiment, phase, declared)
         yield from _selection(phase, declared)
+
+
+def _robust(phase: Phase, declared: Task, *, key: str) -> Iterator[str]:
+    robust = phase.robust
+    if robust != Robust() and declared.head.kind in NO_ANSWER:
+        yield f"{key}: {declared.name} ({declared.head.kind}) gives no answer to a text; remove it"
+    for switch, value, others in (("noise", "noise_scale", ("consistency",)),
+                                  ("dictionary", "switch_rate", ("switch_to",))):  # fmt: skip
+        if (getattr(robust, switch) is None) != (getattr(robust, value) is None):
+            there, missing = (switch, value) if getattr(robust, switch) else (value, switch)
+            yield f"{key}.{missing}: missing; {there}={getattr(robust, there)!r} needs it"
+        elif getattr(robust, switch) is None:
+            for other in others:
+                if getattr(robust, other) != Robust.model_fields[other].default:
+                    yield f"{key}.{other}: nothing reads it without {switch}; remove it, or set {switch} and {value}"
 
 
 def _selection(phase: Phase, declared: Task) -> Iterator[str]:

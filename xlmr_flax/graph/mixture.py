@@ -12,6 +12,8 @@ from xlmr_flax.tasks.task import Task, fits
 # What a sampling reads beside the sizes of its tasks.
 READ = {"capped": "cap", "temperature": "temperature", "weights": "weights"}
 
+NO_ANSWER = ("mlm", "dual")  # kinds of heads to which robust training means nothing
+
 
 def members(phase: Phase) -> tuple[Phase, ...]:
     """A phase as each of its tasks sees it: a phase of one task, with a length and a batch of its own."""
@@ -34,6 +36,8 @@ def _member(phase: Phase, name: str) -> Phase:
         changes |= {"langs": None, "selection": None}
     elif "mlm" in kinds.values():
         changes |= _defaults("mask_rate")
+    if kinds.get(name) in NO_ANSWER:
+        changes |= _defaults("robust")
     if "dual" in kinds.values() and kinds.get(name) != "dual":
         changes |= _defaults("similarity", "scale")
     return phase.model_copy(update=changes)

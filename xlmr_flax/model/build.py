@@ -1,6 +1,7 @@
 """Encoder and head as pure functions of a plain nested dict of arrays: {"encoder": …, "head": …}."""
 
 import dataclasses
+import functools
 import zlib
 from typing import Any
 
@@ -15,6 +16,7 @@ from xlmr_flax.model.decoding import Guesses
 from xlmr_flax.model.dropout import Noise
 from xlmr_flax.model.encoder import Embeddings, Encoder, Keep, Layer, Norm, Place, Tree
 from xlmr_flax.model.heads import HEADS, HeadSpec, Pooling, SpanLogits, pool
+from xlmr_flax.model.smoothing import Smoothing, divergence, moved
 
 Logits = jax.Array | SpanLogits | Guesses  # guesses of masked words are decoded by their loss
 
@@ -49,11 +51,22 @@ class Model:
             return {}
         return _params(HEADS[self.spec.kind](self.spec, self.arch, self.dtype, nnx.Rngs(_named(key, "head"))))
 
-    def apply(self, params: Tree, tokens: Tokens, target: Target | None, noise: jax.Array | None) -> Logits:
-        """The head's logits in float32; of the target only positions are read, never labels."""
+    def apply(
+        self,
+        params: Tree,
+        tokens: Tokens,
+        target: Target | None,
+        noise: jax.Array | None,
+        smoothing: Smoothing | None = None,
+    ) -> Logits:
+        """The head's logits in float32; of the target only positions are read, never labels.
+
+        With `smoothing` the words' vectors are moved by noise of the same word; masks are as without.
+        """
         noises = _noise(noise, tokens)
+        move = smoothing and noises and functools.partial(moved, noise=noises, smoothing=smoothing)
         embeddings = self._embeddings(params)
-        x_BLD = self._last_layer(params, self.encoder.embed(embeddings, tokens, noises), tokens, noises)
+        x_BLD = self._last_layer(params, self.encoder.embed(embeddings, tokens, noises, move), tokens, noises)
         return self._head(params)(x_BLD, embeddings["words"], tokens, target, noises)
 
     def loss(self, params: Tree, batch: Batch, noise: jax.Array | None) -> Tally:
@@ -62,6 +75,15 @@ class Model:
         if isinstance(given, Guesses):
             given = given._replace(x_BGD=self.encoder.place.beside_words(given.x_BGD))
         return self.head_loss(given, batch.target)
+
+    def smoothed_loss(self, params: Tree, batch: Batch, noise: jax.Array, smoothing: Smoothing) -> Tally:
+        """The loss of moved inputs, and how far what is said of them is from what is said of the clean ones."""
+        given = self.apply(params, batch.tokens, batch.target, noise, smoothing)
+        tally = self.head_loss(given, batch.target)
+        if not smoothing.consistency:
+            return tally
+        clean = self.apply(params, batch.tokens, batch.target, noise)
+        return tally._replace(total=tally.total + smoothing.consistency * divergence(clean, given, batch.target))
 
     def head_loss(self, logits: Logits, target: Target) -> Tally:
         """The loss of logits that `apply` gave."""

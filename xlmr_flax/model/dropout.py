@@ -22,6 +22,7 @@ class Site(enum.IntEnum):
     FEED_FORWARD = 4
     HEAD = 5
     HEAD_INNER = 6
+    SMOOTHING = 7  # no mask: noise
 
 
 class Noise(NamedTuple):
@@ -61,6 +62,15 @@ def drop_probabilities(probs_BHLM: jax.Array, noise: Noise | None, rate: float, 
     seed_BHL = absorb(seed_BL[:, None, :], jnp.arange(probs_BHLM.shape[1])[None, :, None])
     key_BM = _hashed(noise.position_BL)
     return _drop(probs_BHLM, seed_BHL[..., None], key_BM[:, None, None, :], rate)
+
+
+def uniform_channels(noise: Noise, width: int, *, site: Site) -> jax.Array:
+    """Numbers strictly between 0 and 1 for each channel of each vector (BLD, float32), 2^23 of them equally likely."""
+    seed_BL = absorb(_seed(noise, site, 0), noise.position_BL)
+    channel_11D = _hashed(jnp.arange(width))[None, None, :]
+    # Odd multiples of 2^-24, which float32 has all: so neither end is ever reached, nor where twice is less one.
+    bits_BLD = mix(seed_BL[..., None] ^ channel_11D) >> 9
+    return (2 * bits_BLD + 1).astype(jnp.float32) * 2.0**-24
 
 
 def absorb(h: jax.Array, coordinate: jax.Array) -> jax.Array:

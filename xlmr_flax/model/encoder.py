@@ -110,11 +110,14 @@ class Embeddings(nnx.Module):
         self.norm = None if arch.pre_norm else Norm(arch, dtype)
         self.dtype = dtype
 
-    def __call__(self, tokens: Tokens, noise: Noise | None, take: Take = take_rows) -> jax.Array:
+    def __call__(
+        self, tokens: Tokens, noise: Noise | None, take: Take = take_rows, move: Part | None = None
+    ) -> jax.Array:
         # XLM-R counts positions from pad + 1 = 2 and gives padding position 1. Counting from 0 loads without complaint
         # and is wrong for every token.
         position_BL = jnp.where(tokens.unit_BL >= 0, tokens.position_BL + self.pad + 1, self.pad)
         words_BLD = take(self.words[...], tokens.ids_BL)
+        words_BLD = words_BLD if move is None else move(words_BLD)
         positions_BLD = jnp.take(self.positions[...], position_BL, axis=0).astype(jnp.float32)
         x_BLD = words_BLD + self.types[...][0][None, None].astype(jnp.float32) + positions_BLD
         x_BLD = x_BLD.astype(self.dtype) if self.norm is None else self.norm(x_BLD)
@@ -211,9 +214,9 @@ class Encoder(NamedTuple):
     scan_layers: bool
     reshard_after_forward: bool
 
-    def embed(self, params: Tree, tokens: Tokens, noise: Noise | None) -> jax.Array:
-        """The input of the first layer; `params` are the embeddings', already placed."""
-        return self.place.activations(nnx.merge(self.embeddings, params)(tokens, noise, self.place.words))
+    def embed(self, params: Tree, tokens: Tokens, noise: Noise | None, move: Part | None = None) -> jax.Array:
+        """The input of the first layer; `params` are the embeddings', already placed; `move` moves words' vectors."""
+        return self.place.activations(nnx.merge(self.embeddings, params)(tokens, noise, self.place.words, move))
 
     def run(
         self, layers: Tree, x_BLD: jax.Array, tokens: Tokens, noise: Noise | None, *, keep: Keep, beside: Any = ()

@@ -15,6 +15,7 @@ from xlmr_flax.data.batches import Examples, Masking, TrainingBatches, real_toke
 from xlmr_flax.data.encoded import Encoded
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import Pooling
+from xlmr_flax.model.smoothing import Smoothing
 from xlmr_flax.train.sharding import ROWS, TOKENS
 from xlmr_flax.train.step import (
     Course,
@@ -113,10 +114,12 @@ def full_examples(
     return Examples(kind, encoded, length, 1, units_per_item=units, masking=masking)
 
 
-def train_program(model: Model, optim: Optim, mesh: Mesh, batch: Batch) -> jax.stages.Lowered:
+def train_program(
+    model: Model, optim: Optim, mesh: Mesh, batch: Batch, smoothing: Smoothing | None = None
+) -> jax.stages.Lowered:
     """The training step, traced and not compiled."""
-    state = abstract_state(model, optim, mesh)
-    return make_train_step(model, optim, mesh).lower(state, abstract_batch(batch, mesh, lead=1), _course(mesh))
+    state, step = abstract_state(model, optim, mesh), make_train_step(model, optim, mesh, smoothing)
+    return step.lower(state, abstract_batch(batch, mesh, lead=1), _course(mesh))
 
 
 def predict_program(model: Model, mesh: Mesh, batch: Batch) -> jax.stages.Lowered:

@@ -18,6 +18,7 @@ from xlmr_flax.data.randomness import word
 from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.encoder import Place, take_rows
 from xlmr_flax.model.heads import HeadSpec, Pooling
+from xlmr_flax.model.smoothing import Smoothing
 from xlmr_flax.train.optimizer import make_optimizer
 from xlmr_flax.train.processes import put
 from xlmr_flax.train.sharding import (
@@ -250,9 +251,11 @@ def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
     return put(numbers, Course(whole, whole, whole, whole))
 
 
-def make_train_step(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
+def make_train_step(
+    model: Model, optim: Optim, mesh: Mesh, smoothing: Smoothing | None = None
+) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
     """The jitted step; it takes and gives back the same storage, and the state it was given is gone."""
-    return _train_program(model, _program_part(optim), mesh)
+    return _train_program(model, _program_part(optim), mesh, smoothing)
 
 
 def _program_part(optim: Optim) -> Optim:
@@ -261,10 +264,14 @@ def _program_part(optim: Optim) -> Optim:
 
 
 @functools.lru_cache(maxsize=32)
-def _train_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
+def _train_program(
+    model: Model, optim: Optim, mesh: Mesh, smoothing: Smoothing | None
+) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
     tx = make_optimizer(optim)
     kept = _places(abstract_state(model, optim, mesh))
     gradients = batch_gradients if model.spec.kind == "dual" else summed_gradients
+    if smoothing:
+        gradients = functools.partial(summed_gradients, smoothing=smoothing)
     step = functools.partial(train_step, model=model, tx=tx, gradients=gradients)
     return jax.jit(step, donate_argnums=0, out_shardings=(kept, None))
 
@@ -272,11 +279,13 @@ def _train_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[State, B
 Gradients = Callable[[Model, Params, Batch, jax.Array | None], tuple[Tally, Params]]
 
 
-def summed_gradients(model: Model, params: Params, batch: Batch, noise: jax.Array | None) -> tuple[Tally, Params]:
+def summed_gradients(
+    model: Model, params: Params, batch: Batch, noise: jax.Array | None, smoothing: Smoothing | None = None
+) -> tuple[Tally, Params]:
     """Sums of losses and of gradients over micro-batches, which stand on the first axis of the batch's arrays."""
 
     def loss(params: Params, part: Batch) -> tuple[jax.Array, Tally]:
-        tally = model.loss(params, part, noise)
+        tally = model.smoothed_loss(params, part, noise, smoothing) if smoothing else model.loss(params, part, noise)
         return tally.total, tally
 
     def of_part(part: Batch) -> tuple[Tally, Params]:
