@@ -29,6 +29,11 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/gcs.txt
 	touch $@
 
+# and with Ray
+.venv/ray: $(BIN)/xlmr-flax lock/ray.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/ray.txt
+	touch $@
+
 # and with what speeds are compared with
 .venv/bench: .venv/parity lock/bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/bench.txt
@@ -55,6 +60,9 @@ aot: .venv/aot
 
 gcs: .venv/gcs
 	$(PYTEST) -m gcs
+
+ray: .venv/ray
+	$(PYTEST) -m ray
 
 # pages in headless Chromium, which Debian has as `chromium`
 browser: $(BIN)/xlmr-flax

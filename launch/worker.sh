@@ -78,7 +78,7 @@ progress() {
     case $1 in
     gs://*) gcloud storage ls "$1/phases/**" "$1/evals/*/scores.json" 2>/dev/null || true ;;
     *) find "$1/phases" "$1/evals" 2>/dev/null || true ;;
-    esac | { grep -oE '.*(/DONE|/scores\.json|/checkpoints/(retry-[0-9]+/)?[0-9]+)\b' || true; } | sort -u | cksum
+    esac | { grep -oE '.*(/DONE|/scores\.json|/checkpoints/(retry-[0-9]+/)?training/[0-9]+)(/|$)' || true; } | sort -u | cksum
 }
 
 "$@"

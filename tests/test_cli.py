@@ -31,6 +31,7 @@ COMMANDS = (
     "data fetch",
     "data miniworld",
     "launch",
+    "launch gke",
     "doctor",
 )
 MOST_SECONDS = 1.0

@@ -123,6 +123,23 @@ def run(
             metavar="A:B", help="Write jax's profiler's trace of the steps A to B of each phase.", show_default=False
         ),
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="Where it is computed: local, on this machine or slice, or ray, on a cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="A Ray cluster, such as auto or HOST:6379; by default that of RAY_ADDRESS, or else this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    topology: Annotated[
+        str | None,
+        typer.Option(
+            help="With Ray, the slice for each part, such as v5e:2x4; by default what the cluster has.",
+            show_default=False,
+        ),
+    ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
@@ -141,6 +158,13 @@ def run(
         from xlmr_flax.report.ahead import print_ahead
 
         print_ahead(graph, runs, _stderr())
+    if executor == "ray":
+        changed = [str(config), *(overrides or ())]
+        _run_on_ray(graph, changed, runs, data, cache, only=only, key=phase, address=address, topology=topology)
+        return
+    if executor != "local" or address or topology:
+        wanted = "--address and --topology are for --executor ray" if executor == "local" else "wanted local or ray"
+        raise InputError(f"--executor {executor}: {wanted}")
     _attend()
     import functools
 
@@ -566,6 +590,40 @@ def doctor(runs: Runs = RUNS, data: Data = DATA, cache: Cache = CACHE) -> None:
         raise typer.Exit(InputError.exit_code)
 
 
+@launch_app.command(name="gke")
+def launch_gke(
+    config: Config,
+    image: Annotated[str, typer.Option(help="The container image that launch/Dockerfile makes.", show_default=False)],
+    overrides: Overrides = None,
+    topology: Annotated[
+        str, typer.Option(help="The slice: v5e:4x4 and the like, or the cloud's name, such as v5litepod-16.")
+    ] = "v5e:2x4",
+    slices: Annotated[
+        int, typer.Option(help="How many such slices together; for a study, how many at most at a time.")
+    ] = 1,
+    name: Annotated[str | None, typer.Option(help="What it is called; by default as the config.")] = None,
+    spot: Annotated[bool, typer.Option("--spot", help="On spot machines.")] = False,
+    service_account: Annotated[
+        str | None, typer.Option(help="The Kubernetes service account that may use the buckets.")
+    ] = None,
+    libtpu_args: Annotated[
+        str | None, typer.Option(help="recommended, or arguments for LIBTPU_INIT_ARGS; host.json records them.")
+    ] = None,
+    restarts: Annotated[int, typer.Option(help="How often a JobSet starts again after interruptions.")] = 100,
+    runs: Annotated[str, typer.Option(envvar="XLMR_FLAX_RUNS", help="gs:// that runs are kept in.")] = "runs",
+    data: Annotated[str, typer.Option(envvar="XLMR_FLAX_DATA", help="gs:// with the tasks' files.")] = "data",
+    cache: Annotated[str, typer.Option(envvar="XLMR_FLAX_CACHE", help="gs:// for encoded examples.")] = "cache",
+) -> None:
+    """Print manifests for GKE: a JobSet for an experiment, a RayJob for a study. Pipe them to kubectl apply -f -."""
+    from xlmr_flax.launch.gke import Place, manifest
+    from xlmr_flax.plan.chips import slice_of
+
+    where = Place(
+        image, slice_of(topology, slices), runs, data, cache, name, spot, service_account, libtpu_args, restarts
+    )
+    print(manifest(_graph(config, overrides), config, overrides or [], where))  # noqa: T201
+
+
 def _scripts() -> None:
     """A command for each launch script, which has flags and help of its own."""
     from xlmr_flax.launch.scripts import SCRIPTS, run_script
@@ -615,12 +673,33 @@ def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
 
 def _attend() -> None:
     """Where there may be several processes, the work is done in a child of this one, which returns its exit code."""
-    from xlmr_flax.execute.parent import attend, be_attended, is_attended, several_expected
+    from xlmr_flax.execute.parent import attend, be_attended, is_attended, several_expected, stop_with_parent
 
+    stop_with_parent()
     if several_expected():
         if not is_attended():
             raise typer.Exit(attend(sys.argv[1:]))
         be_attended()
+
+
+def _run_on_ray(graph: "Graph", config: list[str], runs: Path, data: Path, cache: Path, **how: str | None) -> None:
+    """Has a cluster compute a graph, and prints what it found."""
+    try:
+        from xlmr_flax.execute.cluster import run_on_ray
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise InputError("--executor ray needs: pip install 'xlmr-flax[ray]'") from None
+    from xlmr_flax.execute.context import Context
+
+    folders, studied = _folders(runs, data, cache), graph if graph.studied else None
+    try:
+        run_on_ray(graph, config, Context(graph.experiment, folders, _stderr(), graph=studied), **how)
+    except TrainingError as error:
+        if not no_room(error):
+            _report(graph, runs)
+        raise
+    _report(graph, runs)
 
 
 def _report(graph: "Graph", runs: Path) -> None:

@@ -83,3 +83,35 @@ def test_a_cpu_is_fine_where_it_is_asked_for_and_where_no_chip_is(tpu, monkeypat
     devices.check_devices(tpu.root / "proc")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     devices.check_devices(tpu.root)
+
+
+@pytest.fixture
+def compiled():
+    """Sets where compiled programs are kept, and back."""
+    before = jax.config.jax_compilation_cache_dir
+    yield lambda folder: jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_compiled_programs_are_looked_for_only_when_all_processes_have_met(monkeypatch, tmp_path, compiled):
+    seen = []
+    monkeypatch.setattr(devices, "prepare_cpu", lambda *words, **more: None)
+    monkeypatch.setattr(devices, "several_expected", lambda: True)
+    monkeypatch.setattr(devices.processes, "join", lambda known: seen.append(jax.config.jax_compilation_cache_dir))
+    monkeypatch.setenv("LIBTPU_INIT_ARGS", "--xla_a=1")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    compiled(str(tmp_path))
+    with devices.hosts(Mesh(), {}):
+        seen.append(jax.config.jax_compilation_cache_dir)
+        assert devices.circumstances() == {"LIBTPU_INIT_ARGS": "--xla_a=1", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    assert seen == [None, str(tmp_path)]
+
+
+def test_a_bucket_for_compiled_programs_that_cannot_be_used_ends_the_run(monkeypatch, compiled):
+    def refused(folder):
+        raise InputError(f"{folder}: there is no such bucket")
+
+    monkeypatch.setattr(devices, "place", lambda name: name)
+    monkeypatch.setattr(devices, "check_bucket", refused)
+    with pytest.raises(InputError, match="gs://b/compiled: there is no such bucket"):
+        devices.use_compiled("gs://b/compiled")

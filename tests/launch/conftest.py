@@ -1,8 +1,10 @@
 """The launch scripts in front of a cloud that is a folder."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +61,11 @@ class Cloud:
 
 @pytest.fixture
 def cloud(tmp_path):
-    return Cloud(tmp_path)
+    cloud = Cloud(tmp_path)
+    yield cloud
+    for path in cloud.state.glob("workers/*/xlmr_flax/job/pid"):  # a run outlives what started it
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(path.read_text()), signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from xlmr_flax.config.processes import expected
 from xlmr_flax.config.schema import Mesh
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.parent import TPU_CHIPS, holders, on_tpu, several_expected
+from xlmr_flax.storage.bucket import check as check_bucket
+from xlmr_flax.storage.places import is_remote, place
 from xlmr_flax.train import processes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
@@ -60,12 +62,35 @@ def hosts(mesh: Mesh, command: Mapping[str, Any]) -> Iterator[None]:
     """Settles the devices, meets the other processes if there are any, and holds all together while the block runs."""
     known = expected()
     prepare_cpu(mesh, processes=known.num_processes if known else 1)
+    # A cache of compiled programs that is opened before the processes know of each other is every process's own.
+    compiled = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
     if several_expected():
         processes.join(known)
     with processes.together():
         check_devices()
+        if compiled:
+            use_compiled(compiled)
         processes.agree("what to run", lambda: _flat(command) | _circumstances())
         yield
+
+
+def use_compiled(folder: str) -> None:
+    """Takes programs from a folder, or gs://, that earlier runs have left compiled in, and leaves new ones there.
+
+    Raises InputError where a bucket cannot be used: jax would say so in a warning, and compile everything.
+    """
+    where = place(folder)
+    if is_remote(where):
+        check_bucket(where)
+    jax.config.update("jax_compilation_cache_dir", str(where))
+
+
+def circumstances() -> dict[str, str]:
+    """What the environment says of how programs are compiled, for the record of a phase."""
+    told = {name: os.environ[name] for name in FLAGS if os.environ.get(name)}
+    compiled = jax.config.jax_compilation_cache_dir
+    return told | ({"JAX_COMPILATION_CACHE_DIR": compiled} if compiled else {})
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

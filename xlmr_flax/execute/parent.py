@@ -18,6 +18,7 @@ from xlmr_flax.config.processes import expected, in_cluster
 from xlmr_flax.errors import PeerLost
 
 ATTENDED = "XLMR_FLAX_ATTENDED"  # set in the child: the descriptor of the standard error that users see
+STOP_WITH = "XLMR_FLAX_STOP_WITH"  # the number of a process that this one ends with
 TPU_CHIPS = ("dev/accel*", "dev/vfio/[0-9]*")
 PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 LOST = "JAX distributed service detected fatal errors"
@@ -88,6 +89,15 @@ def be_attended() -> None:
     seen = int(os.environ[ATTENDED])
     sys.stderr = os.fdopen(seen, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def stop_with_parent() -> None:
+    """Where the parent has asked for it: when it is gone, this process is told to save and to end."""
+    parent = os.environ.pop(STOP_WITH, None)
+    if parent:
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != int(parent):  # it was gone before
+            signal.raise_signal(signal.SIGTERM)
 
 
 def _hand_on(child: subprocess.Popen) -> dict[int, object]:

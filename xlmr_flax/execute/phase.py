@@ -26,6 +26,7 @@ from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.attempts import Attempt, batch_text, current, give_up, learnt_nothing, remove_checkpoints
 from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.devices import circumstances
 from xlmr_flax.execute.measured import measured_before, watched
 from xlmr_flax.execute.robust import dictionary_paths, smoothing_of, switch_fingerprints, switch_of
 from xlmr_flax.execute.trained import (
@@ -464,6 +465,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State,
         "versions": {name: version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")}
         | {"xlmr_flax": __version__, "python": platform.python_version()},
         "devices": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
+        "environment": circumstances(),
         "mesh": dict(context.mesh.shape),
         "micro_batches": node.phase.accumulation,
         # of a micro-batch: one program each, as far as steps have it
