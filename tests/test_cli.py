@@ -26,6 +26,7 @@ COMMANDS = (
     "score",
     "predict",
     "export",
+    "init",
     "data",
     "data check",
     "data fetch",
@@ -205,7 +206,7 @@ def test_steps_to_trace_are_a_first_and_a_last_one():
 def test_an_error_of_the_user_is_a_sentence_without_a_traceback(tmp_path):
     done = start("run", "absent.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "absent.toml: no such config file; configs/demo.toml is one that runs anywhere\n"
+    assert done.stderr == "absent.toml: no such config file; xlmr-flax init FOLDER writes some to start from\n"
     assert list(tmp_path.iterdir()) == []
 
 

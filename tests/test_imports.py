@@ -11,7 +11,7 @@ import xlmr_flax
 
 PACKAGE = Path(xlmr_flax.__file__).parent
 LIGHT = ("errors", "storage", "config", "metrics", "sources", "tasks", "graph", "report")
-ROOMS = (*LIGHT, "data", "model", "train", "evaluate", "plan", "launch", "execute", "cli")
+ROOMS = (*LIGHT, "data", "model", "train", "evaluate", "plan", "launch", "execute", "api", "cli")
 HEAVY = (
     "jax", "jaxlib", "flax", "optax", "orbax", "grain", "transformers", "tokenizers", "sentencepiece", "safetensors",
     "huggingface_hub", "datasets", "tensorflow_datasets", "pyarrow", "pandas", "tensorboardX", "torch",

@@ -1,5 +1,6 @@
 """The command line; commands import the heavy libraries that they need, so that help and check answer at once."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -7,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xlmr_flax import api
 from xlmr_flax.errors import InputError, Interrupted, TrainingError, listed, no_room
-from xlmr_flax.storage.bucket import check as check_bucket
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import absolute, is_remote, place
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from xlmr_flax.execute.context import Folders
     from xlmr_flax.graph.build import Graph
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Train XLM-R in phases, first on intermediate tasks and then on a target task, all in English, and score it "
-    "zero-shot in other languages.\n\nStart with: xlmr-flax run configs/demo.toml",
+    "zero-shot in other languages.\n\nStart with: xlmr-flax init FOLDER, then xlmr-flax run FOLDER/demo.toml",
     epilog="Results go to standard output, all else to standard error. Exit codes: 0 done; 2 bad input, told in a "
     "sentence; 3 training failed; 75 interrupted and saved, run the same command again; 1 anything unexpected.",
 )
@@ -75,7 +75,7 @@ Cache = Annotated[
         help="Folder or gs:// where encoded examples are kept between runs.",
     ),
 ]
-Config = Annotated[Path, typer.Argument(help="A TOML file, such as configs/demo.toml.", show_default=False)]
+Config = Annotated[Path, typer.Argument(help="A TOML file, such as those that init writes.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -104,6 +104,9 @@ def main() -> None:
     except (InputError, TrainingError, Interrupted) as error:
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever reads the results has enough, as `| head` does; Python would complain again when it closes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()
@@ -150,7 +153,7 @@ def run(
     done already is not computed again, and the same command continues a run
     that was stopped. The last line printed is the run's folder.
     """
-    graph, traced = _graph(config, overrides), _steps(profile) if profile is not None else None
+    graph, traced = api.graph_of(config, overrides or []), _steps(profile) if profile is not None else None
     if dry:
         _print_plan(graph, runs)
         return
@@ -166,27 +169,10 @@ def run(
         wanted = "--address and --topology are for --executor ray" if executor == "local" else "wanted local or ray"
         raise InputError(f"--executor {executor}: {wanted}")
     _attend()
-    import functools
-
-    from xlmr_flax.execute.context import Context
-    from xlmr_flax.execute.devices import hosts
-    from xlmr_flax.execute.local import run_nodes
-    from xlmr_flax.train.processes import by_writer, check_shared
-
-    experiment, folders = graph.experiment, _folders(runs, data, cache)
-    written = graph.studied.study.dump() if graph.studied else experiment.model_dump(mode="json")
-    with hosts(experiment.mesh, {"config": written, "--only": only, "--phase": phase, "--profile": profile}):
-        check_shared(folders.runs)
-        context = Context(
-            experiment, folders, _writers_stderr(), graph=graph if graph.studied else None, profile=traced
-        )
-        try:
-            run_nodes(graph, context, only=only, key=phase)
-        except TrainingError as error:
-            if not no_room(error):
-                by_writer("what is there", functools.partial(_results, graph, runs))
-            raise
-        by_writer("results", functools.partial(_results if only or phase else _report, graph, runs))
+    api.run_graph(
+        graph, api.folders_of(runs, data, cache), only=only, phase=phase, profile=traced,
+        show=lambda found: _report(graph, runs, found),
+    )  # fmt: skip
 
 
 @app.command()
@@ -203,7 +189,7 @@ def check(
     problems = []
     for path in files:
         try:
-            graph = _graph(path, [word for word in configs if "=" in word])
+            graph = api.graph_of(path, [word for word in configs if "=" in word])
         except InputError as error:
             problems.append(str(error))
             continue
@@ -265,7 +251,7 @@ def plan(
     """
     from xlmr_flax.plan.attend import attend, is_attended
 
-    graph, folders, say = _graph(config, overrides), _folders(runs, data, cache), _stderr()
+    graph, folders, say = api.graph_of(config, overrides or []), api.folders_of(runs, data, cache), _stderr()
     if not is_attended():
         raise typer.Exit(attend(sys.argv[1:], local_of(folders.cache)))
     from xlmr_flax.execute.planning import run_plan
@@ -322,18 +308,16 @@ def evaluate(
     if langs and version:
         raise InputError("--langs and --version both name languages; give one of them")
     _attend()
-    from xlmr_flax.config.schema import Mesh
-    from xlmr_flax.execute.devices import hosts
-    from xlmr_flax.execute.target import evaluate_target
     from xlmr_flax.report.table import print_results, print_unscored
 
-    asked, folders = _words(langs) if langs else None, _folders(runs, data, cache)
-    with hosts(Mesh(), {"TARGET": target, "--tasks": tasks, "--langs": langs, "--version": version}):
-        results = evaluate_target(target, _words(tasks), asked, folders, _writers_stderr(), submission, version)
-        out = _writers_stdout()
-        if results["rows"]:
-            print_results(results, out)
-        print_unscored(results["unscored"], out)
+    asked = _words(langs) if langs else None
+    results = api.evaluate(
+        target, _words(tasks), asked, version=version, submission=submission, runs=runs, data=data, cache=cache
+    )
+    out = _stdout()
+    if results["rows"]:
+        print_results(results, out)
+    print_unscored(results["unscored"], out)
 
 
 @app.command(name="score")
@@ -385,25 +369,44 @@ def score_predictions(
 @app.command()
 def predict(
     target: Target,
-    task: Annotated[str, typer.Option(help="The task to predict, such as xnli; the model must have its head.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="The task to predict, such as xnli; or sequence, token, span, mlm or embedding, for a model with "
+            "labels of its own."
+        ),
+    ],
     file: Annotated[
-        Path | None, typer.Argument(help="Lines of text or JSON; standard input by default.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="Lines of text or JSON; standard input by default, answered as they come.", show_default=False
+        ),
     ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
 ) -> None:
-    """Predict labels, tags or answers for new text; prints a line of JSON for each line.
+    """Predict labels, tags, answers, words or vectors for new text; prints a line of JSON for each line.
 
     A line is text, with a tab before the second text of a pair, or JSON:
     {"text", "pair"} for classification, {"words"} for tagging,
     {"prompt", "options"} for multiple choice, {"context", "question"}
-    for questions.
+    for questions, {"text"} with <mask> in it for masked LM, {"text"} or
+    {"document"} for retrieval. Lines are answered as they come, with the
+    probabilities of what is predicted; "id" in a line is kept.
     """
-    from xlmr_flax.execute.target import predict_lines
+    import json
 
-    for line in predict_lines(target, task, file, _folders(runs, data, cache), _stderr()):
-        print(line)  # noqa: T201
+    from xlmr_flax.execute.answer import declared_task
+    from xlmr_flax.execute.lines import check_file, read_lines
+
+    api.folders_of(runs, data, cache)
+    declared = declared_task(task)
+    if file:
+        check_file(declared.head, file)
+    where = f"{file or 'standard input'}:"
+    for answer in api.predict(target, task, read_lines(file), where=where, runs=runs, cache=cache):
+        print(json.dumps(answer, ensure_ascii=False), flush=True)  # noqa: T201
 
 
 @app.command()
@@ -418,9 +421,26 @@ def export(
     cache: Cache = CACHE,
 ) -> None:
     """Write a trained model to a new folder as Hugging Face's transformers loads it, with its tokenizer."""
-    from xlmr_flax.execute.target import export_target
+    api.folders_of(runs, data, cache)
+    print(api.export(target, folder, phase=phase, runs=runs, cache=cache))  # noqa: T201
 
-    print(export_target(target, folder, phase, _folders(runs, data, cache), _stderr()))  # noqa: T201
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A new folder, or . for this one.", show_default=False)
+    ],
+) -> None:
+    """Write configs to start from: a generated world, real files, and XLM-R Large."""
+    from xlmr_flax.config.shipped import lay
+
+    written = lay(folder)
+    for path in written:
+        print(path)  # noqa: T201
+    _stderr().print(
+        f"next: xlmr-flax run {written[0]}   (a generated world in six languages, about five minutes on two cores)",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 @app.command()
@@ -547,7 +567,7 @@ def show_data(
     """
     from xlmr_flax.execute.show import show_batch
 
-    for line in show_batch(target, phase, step, _folders(runs, data, cache)):
+    for line in show_batch(target, phase, step, api.folders_of(runs, data, cache)):
         print(line)  # noqa: T201
 
 
@@ -652,25 +672,6 @@ def _steps(text: str) -> tuple[int, int]:
     return int(numbers[1]), int(numbers[2])
 
 
-def _graph(config: Path, overrides: list[str] | None) -> "Graph":
-    from xlmr_flax.graph.study import open_config
-
-    return open_config(config, overrides or [])
-
-
-def _folders(runs: Path, data: Path, cache: Path) -> "Folders":
-    from xlmr_flax.execute.context import Folders
-
-    for folder, option in ((runs, "--runs"), (data, "--data"), (cache, "--cache")):
-        if is_remote(folder):
-            check_bucket(folder)
-            continue
-        is_file = folder.exists() and not folder.is_dir()
-        if is_file and option != "--data":
-            raise InputError(f"{option} {folder}: is a file, wanted a folder, or a name for a new one")
-    return Folders(absolute(runs), absolute(data), absolute(cache))
-
-
 def _attend() -> None:
     """Where there may be several processes, the work is done in a child of this one, which returns its exit code."""
     from xlmr_flax.execute.parent import attend, be_attended, is_attended, several_expected, stop_with_parent
@@ -692,49 +693,31 @@ def _run_on_ray(graph: "Graph", config: list[str], runs: Path, data: Path, cache
         raise InputError("--executor ray needs: pip install 'xlmr-flax[ray]'") from None
     from xlmr_flax.execute.context import Context
 
-    folders, studied = _folders(runs, data, cache), graph if graph.studied else None
+    folders, studied = api.folders_of(runs, data, cache), graph if graph.studied else None
+
+    def show(found: api.Run) -> None:
+        _report(graph, runs, found)
+
     try:
         run_on_ray(graph, config, Context(graph.experiment, folders, _stderr(), graph=studied), **how)
     except TrainingError as error:
         if not no_room(error):
-            _report(graph, runs)
+            api.write_found(graph, folders.runs, show)
         raise
-    _report(graph, runs)
+    api.write_found(graph, folders.runs, show, whole=not (how["only"] or how["key"]))
 
 
-def _report(graph: "Graph", runs: Path) -> None:
-    """The same of a run that is whole, with the report on it and what that says first."""
-    from xlmr_flax.report.fresh import said_of
-    from xlmr_flax.report.results import experiment_folder
-
-    _tables(graph, runs)
-    folder = experiment_folder(graph, runs)
-    if said := said_of(absolute(folder)):
-        print(*said, f"Report: {folder / 'report' / 'index.html'}", sep="\n")  # noqa: T201
-    _where(graph, folder)
-
-
-def _results(graph: "Graph", runs: Path) -> None:
-    """Writes what an experiment found so far, and prints it."""
-    from xlmr_flax.report.results import experiment_folder
-
-    _tables(graph, runs)
-    _where(graph, experiment_folder(graph, runs))
-
-
-def _tables(graph: "Graph", runs: Path) -> None:
-    from xlmr_flax.report.results import collect, experiment_folder, over_seeds, write_results
+def _report(graph: "Graph", runs: Path, found: api.Run) -> None:
+    """Prints what was found, what the report on it says first where the run is whole, and the run's folder."""
+    from xlmr_flax.report.results import experiment_folder, over_seeds
     from xlmr_flax.report.table import print_results
 
-    results = collect(graph, absolute(runs))
-    write_results(results, graph, experiment_folder(graph, runs))
-    print_results({**results, "rows": over_seeds(results["rows"])} if graph.studied else results, _stdout())
-
-
-def _where(graph: "Graph", folder: Path) -> None:
-    """The experiment's note, and the last line: the run's folder."""
+    out, folder = _stdout(), experiment_folder(graph, runs)
+    print_results({**found.results, "rows": over_seeds(found.results["rows"])} if graph.studied else found.results, out)
+    if found.said:
+        print(*found.said, f"Report: {folder / 'report' / 'index.html'}", sep="\n")  # noqa: T201
     if graph.experiment.note:
-        _stdout().print(graph.experiment.note, highlight=False)
+        out.print(graph.experiment.note, highlight=False)
     print(folder)  # noqa: T201
 
 
@@ -769,23 +752,6 @@ def _stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True)
-
-
-def _writers_stderr() -> "Console":
-    """Silent in all processes of a run but the one that writes."""
-    from xlmr_flax.train.processes import is_writer
-
-    console = _stderr()
-    console.quiet = not is_writer()
-    return console
-
-
-def _writers_stdout() -> "Console":
-    from xlmr_flax.train.processes import is_writer
-
-    console = _stdout()
-    console.quiet = not is_writer()
-    return console
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_a_damaged_file_is_named(tmp_path, content, message):
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    assert re.search(r"absent\.toml: no such config file; configs/demo\.toml", refused(tmp_path / "absent.toml"))
+    assert re.search(r"absent\.toml: no such config file; xlmr-flax init FOLDER", refused(tmp_path / "absent.toml"))
     assert re.search(r": is a folder, wanted a TOML file", refused(tmp_path))
 
 

@@ -503,9 +503,9 @@ TARGETS = {
         ["eval", "weights", "--tasks", "udpos", "--langs", "en"],
         r"weights: its head is sequence \(entailment, neutral, contradiction\), but udpos needs token \(ADJ, ",
     ),
-    "nothing to predict": (
-        ["predict", "weights", "--task", "tatoeba"],
-        r"--task tatoeba: this task predicts nothing about a line",
+    "masked words of a model without their head": (
+        ["predict", "weights", "--task", "mlm"],
+        r"weights: its head is sequence \(entailment, neutral, contradiction\), but mlm needs mlm \(no labels\)",
     ),
     "no such text": (
         ["predict", "weights", "--task", "xnli", "absent.txt"],
@@ -583,7 +583,7 @@ def test_a_bad_line_is_told(place, started, name, text, message):
 def test_a_line_that_is_not_utf8_is_told(place, started):
     (place / "lines.txt").write_bytes(b"a\tb\nc\xf6\td\n")
     code, out, err = started("predict", "weights", "--task", "xnli", "lines.txt")
-    assert (code, out, err) == (2, "", "lines.txt:2: byte 5 is not UTF-8; convert the text to UTF-8\n")
+    assert (code, out, err) == (2, "", "lines.txt:2: byte 1 of the line is not UTF-8; convert the text to UTF-8\n")
 
 
 def test_good_lines_are_predicted_in_order_with_their_ids(place, started, monkeypatch, capsys):

@@ -7,9 +7,10 @@ import pytest
 
 from xlmr_flax.data.examples import load_examples
 from xlmr_flax.errors import InputError
+from xlmr_flax.execute.answer import predict_inputs
 from xlmr_flax.execute.local import run_nodes
 from xlmr_flax.execute.phase import prepare
-from xlmr_flax.execute.target import evaluate_target, predict_lines
+from xlmr_flax.execute.target import evaluate_target
 from xlmr_flax.execute.trained import tokenizer_in
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.labels import with_labels
@@ -101,31 +102,27 @@ def test_scores_of_questions_without_answer_stand_beside_those_at_the_best_thres
     assert "best best_f1 on squad_v2" in json.loads((gaps.lab.folder("answers") / "DONE").read_text())["selection"]
 
 
-def test_a_finished_phase_scores_and_predicts_with_its_own_labels(gaps, tmp_path):
+def test_a_finished_phase_scores_and_predicts_with_its_own_labels(gaps):
     folders, console = gaps.lab.context.folders, gaps.lab.context.console
     target = str(gaps.lab.folder("tags"))
     found = evaluate_target(target, ["ccg"], None, folders, console)["rows"]
     assert [row["score"] for row in found] == [scores(gaps.lab, "ccg")["scores"]["accuracy"]]
-    lines = tmp_path / "lines.txt"
-    lines.write_text("the cat sees it\n")
-    (line,) = predict_lines(target, "ccg", lines, folders, console)
-    assert len(json.loads(line)["tags"]) == 4
-    assert set(json.loads(line)["tags"]) <= set(TAGS)
+    (answer,) = predict_inputs(target, "ccg", ["the cat sees it"], folders, console)
+    assert len(answer["tags"]) == 4
+    assert set(answer["tags"]) <= set(TAGS)
 
 
-def test_a_prediction_that_may_be_null_says_by_how_much(gaps, tmp_path):
+def test_a_prediction_that_may_be_null_says_by_how_much(gaps):
     folders, console = gaps.lab.context.folders, gaps.lab.context.console
-    lines = tmp_path / "lines.jsonl"
-    lines.write_text(json.dumps({"context": "the cat sees a dog", "question": "who"}) + "\n")
-    (line,) = predict_lines(str(gaps.lab.folder("answers")), "squad_v2", lines, folders, console)
-    told = json.loads(line)
+    asked = {"context": "the cat sees a dog", "question": "who"}
+    (told,) = predict_inputs(str(gaps.lab.folder("answers")), "squad_v2", [asked], folders, console)
     assert (told["answer"] == "") == (told["null_score"] > 0)
 
 
 def test_a_head_of_other_labels_or_another_kind_is_not_used(gaps):
     folders, console = gaps.lab.context.folders, gaps.lab.context.console
     with pytest.raises(InputError, match=r"its head is token \(\(S\\NP\)/NP, .*but udpos needs token \(ADJ"):
-        list(predict_lines(str(gaps.lab.folder("tags")), "udpos", gaps.data / "text/a.txt", folders, console))
+        predict_inputs(str(gaps.lab.folder("tags")), "udpos", ["a cat"], folders, console)
     with pytest.raises(InputError, match=r"its head is span \(no labels\), but ccg needs token"):
         evaluate_target(str(gaps.lab.folder("answers")), ["ccg"], None, folders, console)
 

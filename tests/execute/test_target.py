@@ -144,7 +144,7 @@ def test_a_relative_target_is_made_absolute(graph, run_folder, monkeypatch, comm
 
     monkeypatch.setattr(target, "load_trained", load_trained)
     opens = {
-        "open": lambda: target.open_target(run_folder.name, task("udpos"), target._context(None, None)),
+        "open": lambda: target.open_target(run_folder.name, task("udpos"), target.command_context(None, None)),
         "export": lambda: target.export_target(run_folder.name, run_folder.parent / "out", None, None, None),
     }
     with pytest.raises(InputError, match="seen"):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from xlmr_flax.execute.lines import read_rows
+from xlmr_flax.execute.lines import check_file
 from xlmr_flax.report.xtreme import xtreme
 from xlmr_flax.tasks.catalogue import TASKS, task
 from xlmr_flax.tasks.files import rows
@@ -133,6 +133,6 @@ def test_lines_to_predict(fuzz, damage, retype, tmp_path, cases):
             lines[-1] = json.dumps(retype(json.loads(lines[-1]), draw), ensure_ascii=draw.random() < 0.5)
         content = "\n".join(lines).encode("utf-8", "surrogatepass")
         (tmp_path / "lines.txt").write_bytes(damage(content, draw) if draw.random() < 0.6 else content)
-        assert list(read_rows(task(name).head, tmp_path / "lines.txt"))
+        check_file(task(name).head, tmp_path / "lines.txt")
 
     fuzz.each(cases, case)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from xlmr_flax.config import shipped
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.world import WorldSettings
 from xlmr_flax.errors import InputError, listed
@@ -73,7 +74,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such config file; configs/demo.toml is one that runs anywhere") from None
+        raise InputError(f"{path}: no such config file; xlmr-flax init FOLDER writes some to start from") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, wanted a TOML file") from None
     except UnicodeDecodeError as error:
@@ -236,13 +237,12 @@ def _without_none(tree: Any, schema: type[BaseModel]) -> Any:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The settings by task of `configs/recipes/<name>.toml`, from the checkout or from the installed package."""
-    here = Path(__file__).resolve().parents[1]
-    folders = [folder for folder in (here / "recipes", here.parent / "configs" / "recipes") if folder.is_dir()]
-    known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
+    """The settings by task of `configs/recipes/<name>.toml`."""
+    recipes = shipped.folder() / "recipes"
+    known = sorted(file.stem for file in recipes.glob("*.toml"))
     if name not in known:
         raise InputError(f"recipe={name!r}: no such recipe{did_you_mean(name, known)}; there are: {', '.join(known)}")
-    return read_toml(next(folder / f"{name}.toml" for folder in folders if (folder / f"{name}.toml").is_file()))
+    return read_toml(recipes / f"{name}.toml")
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The best answer of a question out of the span logits of all its windows."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,23 +16,34 @@ WINDOWS = 256
 IMPOSSIBLE = -np.inf
 
 
-def guesses(
+class Found(NamedTuple):
+    """The best span of a question: where it lies in the context, and how probable it is in its window.
+
+    `null_score` is how far the sum of logits of null lies above the span's.
+    """
+
+    begin: int
+    end: int
+    score: float
+    null_score: float
+
+
+def found_spans(
     rows: Sequence[Question],
     encoded: Encoded,
     start_logits: Sequence[np.ndarray],
     end_logits: Sequence[np.ndarray],
     max_answer_tokens: int = 30,
     n_best: int = 20,
-) -> list[Guess]:
-    """The text between the two tokens of the context with the highest sum of logits, and how null compares with it.
+) -> list[Found]:
+    """The text between the two tokens of the context with the highest sum of logits, without blanks around it.
 
     Logits are given for each unit, one for each of its tokens. Both tokens are among their window's `n_best` of their
-    kind, unless no such pair makes an answer. The text is never the null one; "" only where a context has no words.
+    kind, unless no such pair makes an answer. The span is never null; it is empty only where a context has no words.
     Null is a window's <s>, and a question's is that of the window where it is least probable, as in transformers.
     """
-    best = np.full(len(rows), IMPOSSIBLE)
-    null = np.full(len(rows), np.inf)
-    answers = [""] * len(rows)
+    best, null = np.full(len(rows), IMPOSSIBLE), np.full(len(rows), np.inf)
+    found = [Found(0, 0, 0.0, 0.0)] * len(rows)  # without words both are the empty answer
     for first in range(0, len(encoded.example), WINDOWS):
         units = range(first, min(first + WINDOWS, len(encoded.example)))
         score_U, span_U2 = _best_spans(encoded, units, start_logits, end_logits, max_answer_tokens, n_best)
@@ -41,24 +53,37 @@ def guesses(
             # Of equal scores the first window's stays, so that the answer does not depend on the batch.
             if score > best[row]:
                 best[row] = score
-                answers[row] = rows[row].context[begin:end].strip()
-    # Without words both are the empty answer.
+                share = np.exp(score - _log_sum(start_logits[unit]) - _log_sum(end_logits[unit]))
+                found[row] = Found(*_trimmed(rows[row].context, begin, end), float(share), 0.0)
     return [
-        Guess(text, float(low - high) if text else 0.0) for text, low, high in zip(answers, null, best, strict=True)
+        one._replace(null_score=float(low - high)) if one.begin < one.end else one
+        for one, low, high in zip(found, null, best, strict=True)
     ]
 
 
-def best_answers(
-    rows: Sequence[Question],
-    encoded: Encoded,
-    start_logits: Sequence[np.ndarray],
-    end_logits: Sequence[np.ndarray],
-    max_answer_tokens: int = 30,
-    n_best: int = 20,
-) -> list[str]:
+def guesses(rows: Sequence[Question], *given: Any, **limits: int) -> list[Guess]:
+    """The texts of `found_spans`, and how null compares with each."""
+    return [
+        Guess(row.context[one.begin : one.end], one.null_score)
+        for row, one in zip(rows, found_spans(rows, *given, **limits), strict=True)
+    ]
+
+
+def best_answers(rows: Sequence[Question], *given: Any, **limits: int) -> list[str]:
     """The same where every question has an answer: the texts alone."""
-    found = guesses(rows, encoded, start_logits, end_logits, max_answer_tokens, n_best)
-    return [guess.text for guess in found]
+    return [guess.text for guess in guesses(rows, *given, **limits)]
+
+
+def _trimmed(context: str, begin: int, end: int) -> tuple[int, int]:
+    """A span without the blanks at its ends."""
+    text = context[begin:end]
+    begin += len(text) - len(text.lstrip())
+    return int(begin), int(begin) + len(text.strip())
+
+
+def _log_sum(logits_L: np.ndarray) -> float:
+    most = float(logits_L.max())
+    return most + float(np.log(np.exp(logits_L.astype(np.float64) - most).sum()))
 
 
 def _best_spans(

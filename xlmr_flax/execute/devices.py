@@ -47,7 +47,13 @@ def prepare_cpu(mesh: Mesh, *, processes: int = 1) -> None:
     if devices > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         # Devices wait for each other in XLA's thread pool, which has a thread a core: too few, and they wait for ever.
         os.environ.setdefault("NPROC", str(8 * devices))
-        jax.config.update("jax_num_cpu_devices", devices)
+        try:
+            jax.config.update("jax_num_cpu_devices", devices)
+        except RuntimeError:
+            raise InputError(
+                f"mesh: {devices} devices are to be simulated, but this Python has used jax before, with "
+                f"{jax.device_count()}; begin a new one, or set mesh.data to fit"
+            ) from None
     try:
         # XLA asks for its buffers anew at each step; returned to the system they cost half as much time as the step.
         libc = ctypes.CDLL(None)
@@ -91,6 +97,12 @@ def circumstances() -> dict[str, str]:
     told = {name: os.environ[name] for name in FLAGS if os.environ.get(name)}
     compiled = jax.config.jax_compilation_cache_dir
     return told | ({"JAX_COMPILATION_CACHE_DIR": compiled} if compiled else {})
+
+
+def settle() -> None:
+    """Settles the devices of a command that is one process."""
+    prepare_cpu(Mesh())
+    check_devices()
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from xlmr_flax.storage.places import write_json
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import excluded_text, hidden, other_release
 from xlmr_flax.tasks.files import found as found_in
-from xlmr_flax.tasks.labels import labelled_as
+from xlmr_flax.tasks.labels import labelled_as, ordered_as
 from xlmr_flax.tasks.task import Task, gold, scores
 from xlmr_flax.train import processes
 from xlmr_flax.train.loop import Stop
@@ -167,7 +167,7 @@ def _predict(subject: Subject, lang: str, found: Sequence[Row], context: Context
     predicted = predict(
         trained.model,
         trained.params,
-        declared,
+        ordered_as(declared, trained.labels),
         found,
         examples,
         mesh=context.mesh,

@@ -1,7 +1,7 @@
 """Commands on a trained model, be it a run, a phase, an exported folder or a hub id: score, predict, export."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +11,13 @@ from rich.console import Console
 
 from xlmr_flax.config.load import did_you_mean
 from xlmr_flax.config.schema import Evaluation, Experiment, Phase
-from xlmr_flax.data.examples import encoded_rows
 from xlmr_flax.errors import InputError, Interrupted, listed
-from xlmr_flax.evaluate.predict import predict
+from xlmr_flax.evaluate.vectors import TextEncoder
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
-from xlmr_flax.execute.lines import read_rows
 from xlmr_flax.execute.trained import Trained, load_trained, tokenizer_in
 from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
 from xlmr_flax.graph.study import recorded
-from xlmr_flax.metrics.squad_v2 import Guess, answer_of
 from xlmr_flax.model import export, hub, weights
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.report.results import figures, release_flags, summary
@@ -29,13 +26,12 @@ from xlmr_flax.storage.copies import copy_of
 from xlmr_flax.storage.places import absolute, filled, is_remote, place
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
-from xlmr_flax.tasks.labels import labelled_as
+from xlmr_flax.tasks.labels import labelled_as, ordered_as
 from xlmr_flax.tasks.task import Task, identity
 from xlmr_flax.train.loop import Stop
 from xlmr_flax.train.processes import put, several
 from xlmr_flax.train.step import abstract_params, make_model
 
-PREDICT_ROWS = 64
 PREDICT_LENGTH = 512  # of a model that does not say what it was trained at
 
 
@@ -65,7 +61,7 @@ def evaluate_target(
         raise InputError(f"--submission {submission}: is a file, wanted a folder, or a name for a new one")
     requests = [_request(target, task(name), langs, version) for name in tasks]
     _check_files(requests, folders.data, labels=submission is None)
-    context, scored, unscored, stop = _context(folders, console), [], [], Stop()
+    context, scored, unscored, stop = command_context(folders, console), [], [], Stop()
     for declared, asked, evaluation in requests:
         trained, label = open_target(target, declared, context)
         select = declared.select if declared.head.kind == "embedding" else None
@@ -130,33 +126,27 @@ def _check_files(requests: Sequence[Request], data: Path, *, labels: bool) -> No
         raise listed(list(dict.fromkeys(problems)))
 
 
-def predict_lines(target: str, name: str, file: Path | None, folders: Folders, console: Console) -> Iterator[str]:
-    """One JSON line for each line of the file or of standard input, in order."""
-    declared, context = task(name), _context(folders, console)
-    if declared.head.kind in ("mlm", "embedding"):
-        raise InputError(
-            f"--task {name}: this task predicts nothing about a line; name one with labels, tags or answers"
-        )
-    rows = list(read_rows(declared.head, file))
-    trained, _ = open_target(target, declared, context)
-    declared = labelled_as(declared, trained.labels)
-    length = min(trained.length, trained.model.arch.longest)
-    examples = encoded_rows(declared.head, rows, trained.tokenizer, length)
-    if truncated := examples.encoded.counts.get("truncated"):
-        context.say(f"{truncated} of {len(rows)} were longer than {length} tokens and were truncated")
-    field = {"token": "tags", "span": "answer"}.get(declared.head.kind, "label")
-    for row, found in zip(
-        rows,
-        predict(trained.model, trained.params, declared, rows, examples, mesh=context.mesh, batch_size=PREDICT_ROWS),
-        strict=True,
-    ):
-        told = {field: answer_of(found), "null_score": found.null_score} if isinstance(found, Guess) else {field: found}
-        yield json.dumps({"id": row.id, **told}, ensure_ascii=False)
+def evaluation_of(target: str, declared: Task) -> Evaluation | None:
+    """How a run evaluates a task, where the target is a run that does."""
+    own = next(iter(_evaluations(place(target), declared)), None)
+    return own.evaluation if own else None
+
+
+def text_encoder(target: str, phase: str | None, folders: Folders, console: Console) -> TextEncoder:
+    """The encoder of a model, be it a run's phase, an exported folder or a hub id."""
+    context, folder = command_context(folders, console), absolute(place(target))
+    if _is_ours(folder):
+        trained = load_trained(phase_folder(folder, phase, None), folders, context.mesh)
+    elif phase is not None:
+        raise InputError(f"{target}: this is no run, so phase={phase!r} has nothing to choose from")
+    else:
+        trained = _load_hugging_face(target, task("tatoeba"), context)
+    return TextEncoder(trained.model, trained.params, trained.tokenizer, trained.length, context.mesh)
 
 
 def export_target(target: str, folder: Path, phase: str | None, folders: Folders, console: Console) -> Path:
     """Writes a phase's model as transformers keeps it."""
-    context, source = _context(folders, console), phase_folder(absolute(place(target)), phase, None)
+    context, source = command_context(folders, console), phase_folder(absolute(place(target)), phase, None)
     trained = load_trained(source, folders, context.mesh)
     if is_remote(folder) and folder.exists():
         raise InputError(f"{folder}: there is something already; export into a new folder")
@@ -176,13 +166,18 @@ def export_target(target: str, folder: Path, phase: str | None, folders: Folders
 def open_target(target: str, declared: Task, context: Context) -> tuple[Trained, str]:
     """The model to use for a task, and what to call it. Raises InputError when its head does not fit."""
     folder = absolute(place(target))
-    if (folder / "nodes.json").is_file() or ((folder / "config.json").is_file() and not _is_hugging_face(folder)):
+    if _is_ours(folder):
         source = phase_folder(folder, None, declared)
         trained, label = load_trained(source, context.folders, context.mesh), source.name
     else:
         trained, label = _load_hugging_face(target, declared, context), folder.name
     _check_head(trained, declared, label)
     return trained, label
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is that of a run or a phase, and not as transformers has it."""
+    return (folder / "nodes.json").is_file() or ((folder / "config.json").is_file() and not _is_hugging_face(folder))
 
 
 def phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path:
@@ -304,7 +299,7 @@ def _load_hugging_face(target: str, declared: Task, context: Context) -> Trained
 def _check_head(trained: Trained, declared: Task, label: str) -> None:
     if declared.head.kind == "embedding":
         return
-    head, found = labelled_as(declared, trained.labels).head, trained.model.spec
+    head, found = ordered_as(labelled_as(declared, trained.labels), trained.labels).head, trained.model.spec
     if (head.kind, len(head.labels) or head.options or 0, head.labels) != (found.kind, found.size, trained.labels):
         raise InputError(
             f"{label}: its head is {found.kind} ({', '.join(trained.labels) or found.size or 'no labels'}), "
@@ -312,6 +307,7 @@ def _check_head(trained: Trained, declared: Task, label: str) -> None:
         )
 
 
-def _context(folders: Folders, console: Console) -> Context:
+def command_context(folders: Folders, console: Console) -> Context:
+    """What a command computes with that has no experiment: all devices."""
     nothing = Phase(name="none", tasks=("mlm",), length=8, batch_size=1, steps=1)
     return Context(Experiment(name="command", phases=(nothing,)), folders, console)

@@ -35,6 +35,16 @@ def labelled_as(task: Task, labels: tuple[str, ...]) -> Task:
     )
 
 
+def ordered_as(task: Task, labels: tuple[str, ...]) -> Task:
+    """The task with its labels in the order of a model that has the same ones; with others, as it is.
+
+    Published models have them in any order. For reading logits only: rows are encoded by the task's own order.
+    """
+    if set(labels) != set(task.head.labels):
+        return task
+    return dataclasses.replace(task, head=dataclasses.replace(task.head, labels=labels))
+
+
 def _labels(row: Row) -> tuple[str, ...]:
     match row:
         case Tagged(tags=tuple() as tags):

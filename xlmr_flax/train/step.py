@@ -384,6 +384,17 @@ def make_predict_step(model: Model) -> Callable[[Params, Tokens, Target], Any]:
 
 
 @functools.lru_cache(maxsize=32)
+def make_fill_step(model: Model, *, count: int) -> Callable[[Params, Tokens, Target], tuple[jax.Array, jax.Array]]:
+    """The jitted probabilities and ids (B, G, `count`) of the most probable words at the positions to be guessed."""
+
+    def fill(params: Params, tokens: Tokens, target: Target) -> tuple[jax.Array, jax.Array]:
+        given = model.apply(params, tokens, target, None)
+        return jax.lax.top_k(jax.nn.softmax(given.logits(), axis=-1), count)
+
+    return jax.jit(fill)
+
+
+@functools.lru_cache(maxsize=32)
 def make_embed_step(
     model: Model, *, poolings: tuple[Pooling, ...], layers: tuple[int, ...]
 ) -> Callable[[Params, Tokens, jax.Array], jax.Array]:
