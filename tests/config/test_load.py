@@ -257,15 +257,15 @@ def test_a_worlds_settings_come_from_words():
     assert "seed='x': input should be a valid integer" in str(caught.value)
 
 
-def test_recipes_go_into_the_wheel(tmp_path):
+def test_all_configs_go_into_the_wheel(tmp_path):
     import zipfile
 
     from hatchling.builders.wheel import WheelBuilder
 
     wheel = next(iter(WheelBuilder(str(CONFIGS.parent)).build(directory=str(tmp_path), versions=["standard"])))
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if "/recipes/" in name}
-    assert packed == {f"xlmr_flax/recipes/{path.name}" for path in (CONFIGS / "recipes").glob("*.toml")}
-    assert packed
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if "/configs/" in name}
+    assert packed == {f"xlmr_flax/configs/{path.relative_to(CONFIGS)}" for path in CONFIGS.rglob("*.toml")}
+    assert "xlmr_flax/configs/recipes/xtreme.toml" in packed
 
 
 def test_the_dump_is_plain_json(config):
