@@ -13,8 +13,10 @@ from xlmr_flax.config.load import did_you_mean
 from xlmr_flax.config.schema import Evaluation, Experiment, Phase
 from xlmr_flax.errors import InputError, Interrupted, listed
 from xlmr_flax.evaluate.vectors import TextEncoder
+from xlmr_flax.execute.card import card
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
+from xlmr_flax.execute.parity import parity
 from xlmr_flax.execute.trained import Trained, load_trained, tokenizer_in
 from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
 from xlmr_flax.graph.study import recorded
@@ -145,7 +147,7 @@ def text_encoder(target: str, phase: str | None, folders: Folders, console: Cons
 
 
 def export_target(target: str, folder: Path, phase: str | None, folders: Folders, console: Console) -> Path:
-    """Writes a phase's model as transformers keeps it."""
+    """Writes a phase's model as transformers keeps it, reads it again, and says in its card how near it comes."""
     context, source = command_context(folders, console), phase_folder(absolute(place(target)), phase, None)
     trained = load_trained(source, folders, context.mesh)
     if is_remote(folder) and folder.exists():
@@ -160,6 +162,10 @@ def export_target(target: str, folder: Path, phase: str | None, folders: Folders
             tokenizer=copy_of(trained.tokenizer_folder),
             fetch=lambda array: np.asarray(jax.device_get(array)),
         )
+        measured = parity(new, trained, context.mesh)
+        (new / "README.md").write_text(card(source, trained, measured), encoding="utf-8")
+    for one in measured:
+        context.say(f"{folder}: {one}")
     return folder
 
 
