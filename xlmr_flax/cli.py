@@ -641,7 +641,7 @@ def launch_gke(
     where = Place(
         image, slice_of(topology, slices), runs, data, cache, name, spot, service_account, libtpu_args, restarts
     )
-    print(manifest(_graph(config, overrides), config, overrides or [], where))  # noqa: T201
+    print(manifest(api.graph_of(config, overrides or []), config, overrides or [], where))  # noqa: T201
 
 
 def _scripts() -> None:
