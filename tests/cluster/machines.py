@@ -38,7 +38,8 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return kept | {
         "XLA_FLAGS": FLAGS, "NPROC": "8", "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1",
-        "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }  # fmt: skip
 
 
@@ -82,10 +83,18 @@ class Cluster:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{taken.getsockname()[1]}"
-        self._start("--head", f"--port={self.address.split(':')[1]}", "--num-cpus=0", f"--temp-dir={folder}")
-        self._until(1)
 
-    def add(self, *words: str, cpus: int = 1, labels: dict | None = None, resources: dict | None = None) -> None:
+    def start(self) -> None:
+        """The head."""
+        self._start(
+            "--head",
+            f"--port={self.address.split(':')[1]}",
+            "--num-cpus=0",
+            "--include-dashboard=false",
+            f"--temp-dir={self.folder}",
+        )
+
+    def add(self, *, cpus: int = 1, labels: dict | None = None, resources: dict | None = None) -> None:
         """One more machine."""
         labels = ",".join(f"{name}={value}" for name, value in (labels or {}).items())
         more = ("--labels", labels) if labels else ()
@@ -94,22 +103,15 @@ class Cluster:
         )
 
     def _start(self, *words: str) -> None:
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-        command += ["--include-dashboard=false", "--object-store-memory=80000000", *words]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000", *words]
         with (self.folder / "log").open("a") as log:
             self.started.append(subprocess.Popen(command, env=environment(), stdout=log, stderr=log))
-
-    def _until(self, count: int) -> None:
-        until = time.monotonic() + 120
-        host, _, port = self.address.partition(":")
-        while time.monotonic() < until:
-            try:
-                socket.create_connection((host, int(port)), 1).close()
-                return
-            except OSError:
-                assert self.started[0].poll() is None, (self.folder / "log").read_text()
-                time.sleep(0.2)
-        raise AssertionError((self.folder / "log").read_text())
+        until = time.monotonic() + 180
+        while (self.folder / "log").read_text().count("Ray runtime started") < len(self.started):
+            assert time.monotonic() < until, (self.folder / "log").read_text()
+            assert self.started[-1].poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.2)
 
     def end(self) -> None:
         """Ends every machine and what it started."""

@@ -18,6 +18,7 @@ def cluster():
     # the names of sockets below it may have no more than 107 letters
     cluster = machines.Cluster(Path(tempfile.mkdtemp(prefix="ray", dir="/tmp")))
     try:
+        cluster.start()
         yield cluster
     finally:
         cluster.end()

@@ -130,7 +130,9 @@ def _submit(nodes: Sequence[Node], job: Job, kind: SliceKind | None) -> dict[str
 
 
 def _on_cpu(do: Callable[..., None], name: str) -> Any:
-    return ray.remote(do).options(name=name, num_cpus=1, runtime_env={"env_vars": {"JAX_PLATFORMS": "cpu"}}, **AGAIN)
+    # Each in a process of its own: how many devices a CPU looks like can be told to jax once.
+    own = ray.remote(max_calls=1)(do)
+    return own.options(name=name, num_cpus=1, runtime_env={"env_vars": {"JAX_PLATFORMS": "cpu"}}, **AGAIN)
 
 
 def _is_ground(node: Node) -> bool:
