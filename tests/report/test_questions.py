@@ -12,7 +12,13 @@ from xlmr_flax.report.load import load
 from xlmr_flax.report.main_tables import arms_by_targets
 from xlmr_flax.report.provenance import as_json, data_table, is_xlmr, phase_table, phases, version_table
 from xlmr_flax.report.sizes import fit_table, size_curves, size_headline, size_pictures, size_table
-from xlmr_flax.report.sweeps import layer_pictures, layer_table, robustness_pictures, robustness_table
+from xlmr_flax.report.sweeps import (
+    layer_pictures,
+    layer_table,
+    robustness_headline,
+    robustness_pictures,
+    robustness_table,
+)
 from xlmr_flax.report.write import write_report
 
 SIZES = (1_000, 10_000, 100_000, "all")
@@ -118,6 +124,18 @@ def test_retrieval_by_layer_and_pooling(tmp_path):
     assert "direct, <s>: best at layer 2 with" in picture.alternative
 
 
+def test_other_metrics_are_told_by_language_and_are_no_headline(tmp_path):
+    def more(row):
+        return [row, row | {"metric": "token_accuracy", "score": 0.5}] if row["task"] == "udpos" else [row]
+
+    where = changed(toy(tmp_path), more)
+    assert [column.metric for column in evidence(where).other_columns] == ["token_accuracy"]
+    write_report([where], tmp_path / "out", draws=20)
+    told = (tmp_path / "out/csv/languages_udpos_target_token_accuracy.csv").read_text().splitlines()
+    assert told[:2] == ["arm,en,de,sw,yo", "direct,50.0,50.0,50.0,50.0"]
+    assert "POS (UD) token accuracy by language" in (tmp_path / "out/report.md").read_text()
+
+
 def perturbed(row):
     return [row] + [
         row | {"perturbation": {"kind": "typos", "strength": strength}, "setting": f"typos {strength}",
@@ -137,6 +155,9 @@ def test_perturbed_texts_stand_beside_the_clean_ones_and_not_among_them(tmp_path
     lost = table.columns.index("lost")
     assert {row[lost].text for row in table.rows} == {"−10.0", "−20.0"}
     assert len(robustness_pictures(found)) == 2
+    (said,) = robustness_headline(found)
+    assert said.startswith("Under typos of strength 0.2, mnli is +")
+    assert "from direct in the mean of 2 tasks (95 % interval " in said
 
 
 def test_arms_with_baselines_of_their_own_stand_below_them(tmp_path):

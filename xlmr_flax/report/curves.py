@@ -6,7 +6,7 @@ given c both are straight lines in a and b, so that c is all that is searched: f
 then between the grid's points.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -137,6 +137,3 @@ def _left_out(form: str, x_K: np.ndarray, y_K: np.ndarray) -> float:
         found = Fit(form, *_fitted(form, x_K[rest], y_K[rest]), {})
         errors.append(float(found(x_K[place]) - y_K[place]) ** 2)
     return float(np.sqrt(np.mean(errors)))
-
-
-Curve = Callable[[np.ndarray], np.ndarray]

@@ -94,6 +94,17 @@ class Evidence:
         return [column for columns in found.values() for column in columns]
 
     @cached_property
+    def other_columns(self) -> list[Column]:
+        """What was scored besides: a task's other metrics, in the setting that stands for all."""
+        settings = {(column.task, column.asked_phase): column.setting for column in self.columns}
+        every = dict.fromkeys(line.column for line in self.lines if line.perturbed is None)
+        return [
+            column
+            for column in every
+            if column not in self.columns and settings.get((column.task, column.asked_phase)) == column.setting
+        ]
+
+    @cached_property
     def metrics_of(self) -> dict[str, list[str]]:
         """The metrics that the rows of each task have."""
         found: dict[str, list[str]] = {}
@@ -148,6 +159,7 @@ def headline_metrics(task: str, known: dict[str, list[str]]) -> tuple[str, ...]:
 def column_name(column: Column, columns: Sequence[Column]) -> str:
     """`XQuAD F1`; with the phase that was asked where a task was scored after several."""
     name = TASK_NAMES.get(column.task, column.task)
+    columns = columns if column in columns else [*columns, column]
     if len({one.asked_phase for one in columns if one.task == column.task}) > 1:
         name += f" after {column.asked_phase}"
     alone = len([one for one in columns if one[:2] == column[:2]]) == 1

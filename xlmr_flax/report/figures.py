@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -143,7 +143,7 @@ def languages(evidence: Evidence, lines: Sequence[Line]) -> Picture | None:
         axes.set_xticks(range(len(langs)), langs)
         axes.set_ylabel(f"{name}, %")
         axes.grid(axis="y", color=INK, alpha=0.15)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
+        _legend(figure, axes, wide=max(6.0, 1.6 + 0.42 * len(langs)))
         left = len(lines) - len(COLOURS)
         caption = (
             f"{name} by language, English first, the others by the first arm's score; bars are 95 % intervals."
@@ -176,8 +176,17 @@ def curves(
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.grid(axis="y", color=INK, alpha=0.15)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+        _legend(figure, axes, wide=6.6)
         return picture(name, heading, alternative, figure)
+
+
+def _legend(figure: Any, axes: Any, *, wide: float) -> None:
+    """Above the axes, in as many columns as its longest name leaves room for; none where there is one thing to name."""
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > 1:
+        longest = 0.5 + 0.08 * max(map(len, names))  # inches, with its mark
+        columns = min(4, max(1, int(wide / longest)))
+        figure.legend(handles, names, loc="outside upper center", ncols=columns, fontsize=9)
 
 
 def _inline(svg: str, name: str) -> str:
@@ -193,6 +202,3 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r"url\(#(?P<id>[^)]+)\)", own, svg)
     svg = re.sub(r'href="#(?P<id>[^"]+)"', own, svg)
     return svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
-
-
-Draw = Callable[[], Picture | None]

@@ -9,7 +9,7 @@ from xlmr_flax.report.evidence import Evidence, column_name
 _OVER = {
     SEEDS_AND_EXAMPLES: "hierarchical bootstrap over seeds and examples",
     SEEDS: "over seeds only: no scores of single examples were kept",
-    EXAMPLES: "over examples only: there is one seed",
+    EXAMPLES: "over examples only",
 }
 
 

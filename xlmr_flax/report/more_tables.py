@@ -6,7 +6,7 @@ from statistics import fmean
 from xlmr_flax.report.cells import Cell, Table, percent, points, table, words
 from xlmr_flax.report.evidence import TASK_NAMES, Column, Evidence, Line, column_name
 from xlmr_flax.report.languages import CORPUS_SOURCE, FAMILY_SOURCE, SCRIPT_SOURCE, groups
-from xlmr_flax.report.main_tables import SICK_MARK, selection_note
+from xlmr_flax.report.notes import SICK_MARK, selection_note
 from xlmr_flax.report.xtreme import GROUPS, Official, xtreme
 
 VERSIONS = {"xtreme": "XTREME", "xtreme-r": "XTREME-R"}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xlmr_flax.report.cells import Cell, Table, number, table, words
+from xlmr_flax.report.languages import CORPUS_SOURCE, FAMILY_SOURCE, LANGUAGES, SCRIPT_SOURCE
 from xlmr_flax.report.load import Loaded
 
 UNKNOWN = "not known"
@@ -196,26 +197,17 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def language_table(langs: Iterable[str]) -> Table | None:
-    """What is known of each language, with its source."""
-    from xlmr_flax.report.languages import LANGUAGES
-
+    """What is known of each language; where it is from stands below."""
     rows = []
     for lang in langs:
         known = LANGUAGES.get(lang.partition("-")[0])
         if known is None:
-            rows.append([words(lang), *[words("unknown")] * 3, Cell(""), Cell(""), words("none was found")])
+            rows.append([words(lang), *[words("unknown")] * 3, Cell(""), Cell(""), words("none found")])
         else:
             rows.append([
                 words(lang), words(known.name), words(known.family), words(known.script), number(known.gib, ".1f"),
-                number(known.tokens), words("; ".join(known.sources)),
+                number(known.tokens), words("Table 6" if known.gib is not None else "no row in Table 6"),
             ])  # fmt: skip
-    heads = (
-        "language",
-        "name",
-        "family",
-        "script",
-        "GiB in CC-100",
-        "million tokens",
-        "sources (family; script; size)",
-    )
-    return table("language_facts", "What is known of the languages", heads, rows, wide=True)
+    heads = ("language", "name", "family", "script", "GiB in CC-100", "million tokens", "source of the size")
+    notes = [f"Family: {FAMILY_SOURCE}. Script: {SCRIPT_SOURCE}. Size: {CORPUS_SOURCE}."]
+    return table("language_facts", "What is known of the languages", heads, rows, notes, wide=True)

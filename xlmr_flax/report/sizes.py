@@ -11,7 +11,7 @@ from xlmr_flax.report.compare import ALL, OTHERS, chosen_langs
 from xlmr_flax.report.curves import FEWEST_SIZES, SHARE, Fit, Needed, band, fit, needed
 from xlmr_flax.report.evidence import Column, Evidence, column_name
 from xlmr_flax.report.figures import curves
-from xlmr_flax.report.main_tables import selection_note
+from xlmr_flax.report.notes import selection_note
 from xlmr_flax.report.page import Picture
 from xlmr_flax.report.provenance import Phase
 

@@ -8,7 +8,7 @@ from xlmr_flax.report.chance import is_sick
 from xlmr_flax.report.compare import ALL, OTHERS, Compared, chosen_langs, compare
 from xlmr_flax.report.evidence import Column, Evidence, Line, Perturbed, column_name
 from xlmr_flax.report.figures import curves
-from xlmr_flax.report.main_tables import SICK_MARK, UNSURE, seeds_note, selection_note, test_note
+from xlmr_flax.report.notes import SICK_MARK, UNSURE, seeds_note, selection_note, test_note
 from xlmr_flax.report.page import Picture
 
 _LAYER = re.compile(r"^layer (?P<layer>\d+), (?P<pooling>.+)$")
@@ -40,7 +40,9 @@ def layer_pictures(evidence: Evidence) -> list[Picture]:
         layer, pooling = _place(line.column.setting)
         column = line.column
         mine = found.setdefault((column.task, column.asked_phase, column.metric), {})
-        mine.setdefault(f"{line.arm}, {pooling}", []).append((layer, 100 * line.average(line.others or line.langs)))
+        several = len({_place(one.column.setting)[1] for one in _swept(evidence) if one.column.task == column.task}) > 1
+        name = f"{line.arm}, {pooling}" if several else line.arm
+        mine.setdefault(name, []).append((layer, 100 * line.average(line.others or line.langs)))
     pictures = []
     for (task, phase, metric), series in found.items():
         if max(len(one) for one in series.values()) < 2:
@@ -89,6 +91,28 @@ def robustness_table(evidence: Evidence) -> Table | None:
     return table("robustness", "Perturbed texts", heads, rows, notes, head=3)
 
 
+def robustness_headline(evidence: Evidence) -> list[str]:
+    """How far the best arm is ahead of its baseline under the strongest perturbation of each kind."""
+    said, strongest = [], dict(perturbations(evidence))
+    for kind, strength in strongest.items():
+        compared = compare(evidence, (OTHERS,), perturbed=(kind, strength)) or compare(
+            evidence, (ALL,), perturbed=(kind, strength)
+        )
+        averages = [one for one in compared if one.column is None] or compared
+        if not averages:
+            continue
+        best = max(averages, key=lambda one: one.found.value)
+        what = f"the mean of {best.note}" if best.column is None else column_name(best.column, evidence.columns)
+        low, high = (best.found.low, best.found.high)
+        bounds = "" if low is None or high is None else f" (95 % interval {_points(low)} to {_points(high)})"
+        base, seeds = evidence.loaded.baselines[best.arm], f"{best.found.seeds} seed{'s' * (best.found.seeds > 1)}"
+        said.append(
+            f"Under {kind} of strength {strength:g}, {best.arm} is {_points(best.found.value)} points from {base} in "
+            f"{what}{bounds}; {seeds}."
+        )
+    return said
+
+
 def robustness_pictures(evidence: Evidence) -> list[Picture]:
     """Scores by strength, a picture for each target and kind."""
     pictures, every = [], perturbations(evidence)
@@ -111,6 +135,10 @@ def robustness_pictures(evidence: Evidence) -> list[Picture]:
                     x=f"strength of {kind}", y=f"{name}, %", alternative=f"{lost}, from clean to the strongest.",
                 ))  # fmt: skip
     return pictures
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _lost(line: Line, clean: Line | None) -> list[Cell]:

@@ -41,7 +41,7 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
     first = compared[evidence.protocols[0]]
     said = headline(evidence, first.get(OTHERS) or first.get(ALL) or [])
     curves = sizes.size_curves(evidence, phases)
-    said += sizes.size_headline(evidence, curves)
+    said += [*sizes.size_headline(evidence, curves), *sweeps.robustness_headline(evidence)]
     every = _sections(evidence, compared, phases, curves)
     sections = [section for section in every if section.tables or section.figures]
     title = f"{loaded.name}: report"
@@ -98,6 +98,9 @@ def _sections(
             more_tables.by_group(evidence, grouping, one) for grouping in groupings for one in chosen
         ],
         "Language by language": [_by_language(evidence, column, one) for one in chosen for column in evidence.columns],
+        "Other metrics, language by language": [
+            main_tables.by_language(evidence, column, [], one) for one in chosen for column in evidence.other_columns
+        ],
         "Where it comes from": [
             provenance.phase_table(phases),
             provenance.data_table(phases),
