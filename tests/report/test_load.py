@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.toy import toy
 from xlmr_flax.errors import InputError
-from xlmr_flax.report.load import Examples, load, protocol
+from xlmr_flax.report.load import Examples, clean_and_perturbed, load, perturbation, protocol
 
 
 def test_a_study_has_its_baseline_first(tmp_path):
@@ -93,3 +93,19 @@ def test_examples_are_found_by_their_setting(tmp_path):
     assert examples.of({**row, "eval_key": None}) is None
     shutil.rmtree(folder / "examples")
     assert Examples(loaded).of(row | {"setting": "layer 1, mean with <s> and </s>"}) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "clean", "words"),
+    [
+        ("typos", "typos 30 %", "", "typos"),
+        ("code_switch", "length 32, code-switch into de, fr 30 %", "length 32", "code-switch into de, fr"),
+        ("typos", "typos 30 %, perturbed by seed 3", "", "typos, perturbed by seed 3"),
+    ],
+)
+def test_a_perturbation_stands_apart_from_the_setting_of_the_clean_texts(kind, setting, clean, words):
+    row = {"setting": setting, "perturbation": {"kind": kind, "strength": 0.3}}
+    assert perturbation(row) == (words, 0.3)
+    assert clean_and_perturbed(row)[0] == clean
+    assert perturbation({"setting": setting}) is None
+    assert clean_and_perturbed({"setting": setting}) == (setting, "")

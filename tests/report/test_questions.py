@@ -138,7 +138,7 @@ def test_other_metrics_are_told_by_language_and_are_no_headline(tmp_path):
 
 def perturbed(row):
     return [row] + [
-        row | {"perturbation": {"kind": "typos", "strength": strength}, "setting": f"typos {strength}",
+        row | {"perturbation": {"kind": "typos", "strength": strength}, "setting": f"typos {100 * strength:g} %",
                "score": row["score"] - strength, "eval_key": None}
         for strength in (0.1, 0.2)
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from xlmr_flax.report.bootstrap import Draws, Sample, mean_of
 from xlmr_flax.report.chance import AT_CHANCE, COLLAPSED, is_sick
 from xlmr_flax.report.examples import drawn
-from xlmr_flax.report.load import Examples, Loaded, Row, perturbation, protocol
+from xlmr_flax.report.load import Examples, Loaded, Row, clean_and_perturbed, perturbation, protocol
 from xlmr_flax.report.table import HIDDEN, NAMES
 from xlmr_flax.report.xtreme import xtreme
 from xlmr_flax.tasks.catalogue import TASKS
@@ -171,18 +171,11 @@ def _lines(rows: Iterable[Row]) -> Iterable[Line]:
     for row in rows:
         if row["metric"] in HIDDEN:
             continue
-        column = Column(row["task"], row["asked_phase"], _setting(row), row["metric"])
+        column = Column(row["task"], row["asked_phase"], clean_and_perturbed(row)[0], row["metric"])
         key = row["arm"], column, protocol(row["selection"]), perturbation(row)
         line = found.setdefault(key, Line(*key))
         line.rows.setdefault(row["seed"], {})[row["lang"]] = row
     return found.values()
-
-
-def _setting(row: Row) -> str:
-    """Without the words for a perturbation, which stands apart."""
-    if perturbation(row) is None:
-        return row["setting"]
-    return ", ".join(part for part in row["setting"].split(", ") if perturbation(row)[0] not in part)
 
 
 def _learnt_nothing(rows: dict[str, Row]) -> bool:

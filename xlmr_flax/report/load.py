@@ -103,9 +103,22 @@ def protocol(selection: str) -> str:
 
 
 def perturbation(row: Mapping[str, Any]) -> tuple[str, float] | None:
-    """The kind and strength of what was done to a row's texts; None where they are as they were."""
+    """What was done to a row's texts, in words, and how strongly; None where they are as they were.
+
+    The words are those of the row's setting, which also say into which languages and by which seed.
+    """
     found = row.get("perturbation")
-    return (found["kind"], float(found["strength"])) if found else None
+    if not found:
+        return None
+    strength, (_, told) = float(found["strength"]), clean_and_perturbed(row)
+    return told.replace(f" {100 * strength:g} %", "") or found["kind"], strength
+
+
+def clean_and_perturbed(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The words of a row's setting before those for its perturbation, and those."""
+    found = row.get("perturbation")
+    clean, kind, rest = row["setting"].partition(found["kind"].replace("_", "-") if found else "\0")
+    return clean.removesuffix(", "), kind + rest
 
 
 class Examples:
