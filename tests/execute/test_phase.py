@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
 from xlmr_flax.execute import local, phase
@@ -437,3 +438,17 @@ def test_a_batch_that_does_not_divide_is_refused_with_its_key(desk, phases):
     with pytest.raises(InputError, match=r"phases\.nli\.batch_size.*=18 does not split over 4 data shards"):
         run(desk)
     assert not desk.folder("nli").exists()
+
+
+def test_a_phase_that_stands_for_another_trains_for_its_steps_too(lab, experiment):
+    def steps(**arm):
+        arms = [{"name": "direct", "skip": ["choice"], **arm}]
+        changed = Experiment.model_validate_json(json.dumps(experiment | {"arms": arms}))
+        node = next(node for node in build(changed).nodes if node.name == "tags")
+        context = dataclasses.replace(lab.context, experiment=changed)
+        return phase.prepare(node, context).steps, phase.sources_of(node, context).keys()
+
+    (own, files), (longer, more) = steps(), steps(updates=["choice"])
+    assert (own, longer) == (2, 4)
+    assert [path for path in sorted(more - files) if "cosmosqa" not in path] == []
+    assert more > files

@@ -132,6 +132,8 @@ CASES = [
      PERTURBED),
     ("arms.name", "arms=[{name='other'}]", NOTHING, {}),
     ("arms.skip", "arms=[{name='main', skip=['side']}]", NOTHING, {}),
+    ("arms.updates", "arms.main.updates=['middle']", {"tags", "eval udpos"},
+     {"arms": [{"name": "main", "skip": ["middle"]}]}),
 ]  # fmt: skip
 
 

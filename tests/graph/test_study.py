@@ -170,6 +170,22 @@ def test_named_values_set_several_keys(study):
     assert [arm.name for arm in chosen.studied.arms] == ["none"]
 
 
+def test_the_control_trains_for_the_updates_of_the_phase_that_it_skips(study):
+    text = AXES.replace('"phases.middle" = ["keep", "skip"]', '"phases.middle" = ["keep", "skip", "updates"]')
+    graph = study(text)
+    assert "no middle, its updates" not in [arm.name for arm in graph.studied.arms]  # three tasks, three numbers
+    assert [arm.name for arm in graph.studied.arms if "updates" in arm.name] == [
+        f"{task} · no middle, its updates" for task in ("xnli", "cosmosqa", "udpos")
+    ]
+    longer = [node for node in phases(graph, "target") if node.stands_for]
+    assert {node.parent.name for node in longer} == {"pretrain"}
+    assert {node.stands_for[0].task for node in longer} == {"xnli", "cosmosqa", "udpos"}
+    faster = study(text, "phases.middle.optim.peak_lr=1e-3")  # no matter for how many updates there are
+    assert {node.key for node in longer} <= keys(faster)
+    more = study(text, "phases.middle.epochs=3")
+    assert not {node.key for node in longer} & keys(more)
+
+
 def test_sizes_are_told_in_the_arms_and_all_means_every_example(study):
     text = AXES.replace(
         '"phases.middle.tasks" = [["xnli"], ["cosmosqa"], ["udpos"]]', '"phases.middle.max_examples" = [1000, "all"]'

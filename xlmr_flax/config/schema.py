@@ -212,6 +212,8 @@ class Arm(Settings):
 
     name: str
     skip: tuple[str, ...] = ()  # a skipped phase's children take its parent
+    # Of those skipped: for whose number of steps their children train longer, the control with as many updates.
+    updates: tuple[str, ...] = later(())
 
 
 class Experiment(Settings):

@@ -21,8 +21,8 @@ from xlmr_flax.config.schema import Experiment
 from xlmr_flax.errors import InputError, listed
 
 QUESTIONS = ("table", "size", "scale", "robustness")
-# What may become of a phase: trained, or passed over.
-FATES = ("keep", "skip")
+# What may become of a phase: trained, passed over, or passed over while its children train for its updates as well.
+FATES = ("keep", "skip", "updates")
 OWN = ("base", "axes", "exclude", "baseline", "question")  # the keys of a study that no experiment has
 POINTS_MAX = 20_000
 

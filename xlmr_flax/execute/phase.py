@@ -242,7 +242,7 @@ def prepare(node: PhaseNode, context: Context) -> Material:
     chosen = examples.subset(phase.max_examples, seed=node.seed)
     if not len(chosen):
         raise InputError(f"{field}: {node.task} gives nothing to train on")
-    steps = training_steps(phase, len(chosen))
+    steps = training_steps(phase, len(chosen)) + added_steps(node, tokenizer, folders)
     material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
     select = []
     for lang in node.select_langs if node.select and phase.selection else ():
@@ -262,6 +262,15 @@ def training_examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer, fol
     if node.text:
         return load_text(node.text, mask_rate=phase.mask_rate, **material)
     return load_languages(declared, node.train, node.langs, **material)
+
+
+def added_steps(node: PhaseNode, tokenizer: Tokenizer, folders: Folders) -> int:
+    """The steps that the phases for which one stands would have taken, of their own data."""
+    steps = 0
+    for other in node.stands_for:
+        examples = training_examples(other, task(other.task), tokenizer, folders)
+        steps += training_steps(other.phase, len(examples.subset(other.phase.max_examples, seed=other.seed)))
+    return steps
 
 
 def training_steps(phase: Phase, chosen: int) -> int:
@@ -288,12 +297,13 @@ def _check_kept_head(node: PhaseNode, context: Context, declared: Task) -> None:
 def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
     """The content hash of every file that a phase trains or selects on."""
     data, declared = context.folders.data_of(node), task(node.task)
+    others = {path: digest for one in node.stands_for for path, digest in sources_of(one, context).items()}
     if node.text:
-        return text_fingerprints(node.text, data)
+        return others | text_fingerprints(node.text, data)
     read = [(node.train, lang) for lang in node.langs]
     read += [(node.select, lang) for lang in node.select_langs if node.select]
     found = {path: digest for spec, lang in read for path, digest in fingerprints(declared, spec, lang, data).items()}
-    return found | switch_fingerprints(node.phase, node.langs, data)
+    return others | found | switch_fingerprints(node.phase, node.langs, data)
 
 
 def releases_of(node: PhaseNode, context: Context) -> list[str]:

@@ -20,7 +20,7 @@ from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.evaluate.retrieval import POOLINGS
 from xlmr_flax.execute.context import Folders
-from xlmr_flax.execute.phase import training_examples, training_steps
+from xlmr_flax.execute.phase import added_steps, training_examples, training_steps
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.robust import smoothing_of, switch_of
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
@@ -106,9 +106,12 @@ def work(node: PhaseNode, folders: Folders) -> Work:
     examples = _examples(node, declared, tokenizer, folders)
     if examples:
         steps = training_steps(phase, len(examples.subset(phase.max_examples, seed=node.seed)))
+        steps += added_steps(node, tokenizer, folders)
         switch = _switch(node, tokenizer, folders)
         return Work(node, declared, arch, tokenizer, examples, steps, real=True, switch=switch)
-    return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), phase.steps, real=False)
+    told = [one.phase.steps for one in (node, *node.stands_for)]
+    steps = None if None in told else sum(filter(None, told))
+    return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), steps, real=False)
 
 
 def train_programs(one: Work, experiment: Experiment, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:

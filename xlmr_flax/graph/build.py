@@ -9,7 +9,7 @@ from xlmr_flax.config.settings import what
 from xlmr_flax.config.study import Study
 from xlmr_flax.errors import listed
 from xlmr_flax.graph.check import problems
-from xlmr_flax.graph.line import nearest
+from xlmr_flax.graph.line import nearest, passed
 from xlmr_flax.graph.mixture import members
 from xlmr_flax.graph.nodes import (
     EvalNode,
@@ -128,6 +128,10 @@ def _phases(experiment: Experiment, arm: Arm, once: dict[str, PhaseNode]) -> dic
         if name not in nodes:
             parent = nearest(by_name, by_name[name].parent, arm.skip)
             new = _phase_node(experiment, by_name[name], node(parent) if parent else None)
+            above = [other for other in passed(by_name, by_name[name].parent, arm.skip) if other in arm.updates]
+            if above:
+                stood_for = tuple(_phase_node(experiment, by_name[other], None) for other in above)
+                new = dataclasses.replace(new, stands_for=stood_for)
             nodes[name] = once.setdefault(new.key, new)
         return nodes[name]
 

@@ -79,6 +79,9 @@ def _names(experiment: Experiment) -> Iterator[str]:
     for arm in experiment.arms:
         for name in arm.skip:
             yield from _unknown(f"arms.{arm.name}.skip", "phase", name, phases)
+        for name in arm.updates:
+            if name not in arm.skip:
+                yield f"arms.{arm.name}.updates: {name!r} is not among skip; what is trained has its own updates"
         if set(phases) <= set(arm.skip) and not _scores_weights(experiment):
             yield f"arms.{arm.name}.skip: nothing is left of this arm"
     if not experiment.arms:

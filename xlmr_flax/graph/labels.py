@@ -6,7 +6,7 @@ from typing import Any
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.study import Axis, Value
 
-FATES = {"skip": "no {}"}
+FATES = {"skip": "no {}", "updates": "no {}, its updates"}
 
 
 def target_axes(axes: Sequence[Axis], experiment: Experiment) -> list[str]:

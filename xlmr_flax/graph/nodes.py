@@ -86,6 +86,8 @@ class PhaseNode:
     train: str  # split specifications
     select: str | None
     mixed: tuple["PhaseNode", ...] = field(default=(), repr=False)
+    # Skipped phases for whose number of steps it trains longer; of each, only what decides that number matters.
+    stands_for: tuple["PhaseNode", ...] = field(default=(), repr=False)
     untrained: bool = False  # the pretrained weights as they are, for what is scored without a head
 
     kind = "phase"
@@ -136,6 +138,8 @@ class PhaseNode:
         if not self.mixed:
             rows = self._rows()
             del rows["length"], rows["batch_size"]
+        if self.stands_for:
+            rows["stands_for"] = [one._counted() for one in self.stands_for]
         return key_of(
             phase=self._settings(),
             seed=self.seed,
@@ -158,6 +162,14 @@ class PhaseNode:
         if self.phase.selection:
             found["selection"] = {name: value for name, value in found["selection"].items() if name != "langs"}
         return found
+
+    def _counted(self) -> dict[str, Any]:
+        """What decides how many steps it takes."""
+        names = ("steps", "epochs", "batch_size", "max_examples", "length")
+        rows = [what(one.text) if one.text else _identities(one.task, one.train, one.langs) for one in self.members]
+        sizes = [[one.phase.length, one.phase.batch_size] for one in self.members]
+        own = {name: getattr(self.phase, name) for name in names}
+        return own | {"rows": rows, "sizes": sizes, "mixture": settings(self.phase) if self.mixed else None}
 
     def _rows(self) -> dict[str, Any]:
         """What one task trains and selects on."""

@@ -134,7 +134,8 @@ def _experiment(study: Study, values: Mapping[str, Value]) -> tuple[Experiment |
     _follow(tree, values.values())
     arm = next((arm for arm in tree.get("arms") or () if isinstance(arm, dict)), {})
     skip = [*arm.get("skip", ()), *(name for name, fate in fates.items() if fate != "keep")]
-    tree["arms"] = [{"name": "main", "skip": skip}]
+    updates = [*arm.get("updates", ()), *(name for name, fate in fates.items() if fate == "updates")]
+    tree["arms"] = [{"name": "main", "skip": skip, "updates": updates}]
     experiment, wrong = parsed(tree, study.path)
     if experiment is not None:
         wrong = list(problems(experiment))

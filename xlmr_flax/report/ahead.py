@@ -15,7 +15,7 @@ from xlmr_flax.config.architecture import XLMR_VOCABULARY, Architecture
 from xlmr_flax.config.schema import Model
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.check import architecture
-from xlmr_flax.graph.nodes import Node, PhaseNode, TokenizerNode, folder_name, is_done
+from xlmr_flax.graph.nodes import PhaseNode, TokenizerNode, folder_name, is_done
 from xlmr_flax.graph.told import told_examples
 
 BYTES = 4  # of a parameter; Adam's two moments take as much again each
@@ -97,9 +97,16 @@ def _working(graph: Graph, node: PhaseNode) -> int | None:
 
 def steps_known(node: PhaseNode) -> int | None:
     """The steps of a phase where no data are needed to know them: set, or of so many examples of a generated world."""
-    phase = node.phase
     if node.untrained:
         return 0
+    added = [steps_known(one) for one in node.stands_for]
+    own = _own_steps(node)
+    return None if own is None or None in added else own + sum(one or 0 for one in added)
+
+
+def _own_steps(node: PhaseNode) -> int | None:
+    """Its steps without those of phases that it stands for."""
+    phase = node.phase
     if phase.steps:
         return phase.steps
     examples = (
@@ -154,18 +161,17 @@ def _told(graph: Graph) -> Iterable[str]:
     yield f"{phases:,} phases; {studied.unshared:,} without sharing"
 
 
-def _shared(graph: Graph, most: int = 3) -> Iterable[str]:
-    """The phases that most others start from."""
+def _shared(graph: Graph) -> Iterable[str]:
+    """How many phases serve several others, and which serves most."""
     children: dict[str, set[str]] = {}
-    by_key: dict[str, Node] = {node.key: node for node in graph.nodes}
     for node in graph.nodes:
         if isinstance(node, PhaseNode) and node.parent:
-            children.setdefault(node.parent.key, set()).add(node.key)
-    shared = sorted(((len(keys), key) for key, keys in children.items() if len(keys) > 1), reverse=True)
-    for count, key in shared[:most]:
-        yield f"shared: {folder_name(by_key[key])} is trained once and {count:,} phases start from it"
-    if len(shared) > most:
-        yield f"shared: so are {len(shared) - most:,} others"
+            children.setdefault(folder_name(node.parent), set()).add(node.key)
+    shared = {name: len(keys) for name, keys in children.items() if len(keys) > 1}
+    if shared:
+        most = max(shared, key=lambda name: shared[name])
+        others = f"{len(shared):,} phases are" if len(shared) > 1 else "one phase is"
+        yield f"{others} trained once for several that start there; {shared[most]:,} start from {most}"
 
 
 def _steps(one: Ahead) -> str:
