@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlmr_flax.errors import InputError
-from xlmr_flax.metrics.accuracy import accuracy, accuracy_and_f1
+from xlmr_flax.metrics.accuracy import accuracy, accuracy_and_class_f1, accuracy_and_f1
 
 PAIRS = st.lists(st.tuples(st.sampled_from("01"), st.sampled_from("01")), min_size=1)
 
@@ -45,3 +45,10 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall(pairs):
     precision, recall = (right / side.count("1") if "1" in side else 0.0 for side in (found, gold))
     wanted = 2 * precision * recall / (precision + recall) if right else 0.0
     assert accuracy_and_f1(gold, found)["f1"] == pytest.approx(wanted)
+
+
+def test_macro_f1_is_the_mean_over_the_classes_that_occur():
+    # Of "1" as above 2/5; of "0" two are right, three are true and four are said: 4/7.
+    found = accuracy_and_class_f1(list("111000"), list("100100"))
+    assert found == pytest.approx({"accuracy": 0.5, "f1": 0.4, "macro_f1": (0.4 + 4 / 7) / 2})
+    assert accuracy_and_class_f1(list("11"), list("11")) == {"accuracy": 1.0, "f1": 1.0, "macro_f1": 1.0}

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from xlmr_flax.config.load import load, parsed
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.study import (
-    Axis,
     Study,
     Value,
     is_study,
@@ -43,12 +42,12 @@ class Asked(NamedTuple):
     langs: tuple[str, ...]
 
 
-class Belongs(NamedTuple):
-    """A score, and the points that ask for it."""
+class Run(NamedTuple):
+    """Points that come to the same: what they score, and the values on which they agree, None on the other axes."""
 
-    node: EvalNode
+    asked: Mapping[Asked, EvalNode]
     experiment: Experiment
-    points: list[Point]
+    axes: Mapping[str, Any]
 
 
 def open_config(path: Path, overrides: Sequence[str] = ()) -> Graph:
@@ -68,30 +67,45 @@ def recorded(path: Path) -> Graph:
 def build_study(study: Study) -> Graph:
     """Compiles a study into nodes; needs no data, no weights and no jax.
 
-    Points that come to the same are one: where an intermediate phase is passed over, its sizes make no difference. What
-    is scored alike at several points is one score, and says nothing of the axes on which these differ.
+    Points that come to the same are one run: where an intermediate phase is passed over, its sizes make no difference.
+    What an arm scores alike in several of its runs is one score, and says nothing of the axes on which these differ.
     """
     found = _points(study)
+    runs = _runs(study, found)
+    if not any(run.asked for run in runs):
+        raise InputError(f"{study.path}: nothing is scored at any point; name evaluations of phases that are kept")
+    experiments: dict[str, Experiment] = {}
+    unshared = 0
+    for run in runs:
+        needed = in_order(run.asked.values())
+        unshared += sum(isinstance(node, PhaseNode) for node in needed)
+        for node in needed:
+            experiments.setdefault(node.key, run.experiment)
+    arms = _Arms(study, target_axes(study.axes, found[0].experiment), runs)
+    scored = arms.scored()
+    studied = Studied(study, arms.all(), experiments, len(found), len(runs), unshared)
+    first = found[0].experiment.model_copy(update={"name": study.name})
+    return Graph(first, tuple(in_order(one.node for one in scored)), scored, studied)
+
+
+def _runs(study: Study, found: Sequence[Point]) -> list[Run]:
+    """The points that score the same together, in the order of the first of each."""
     once: dict[str, PhaseNode] = {}
-    scores: dict[Asked, Belongs] = {}
-    phases: dict[frozenset[Asked], int] = {}  # of each run that differs from the others
+    same: dict[frozenset[Asked], list[Point]] = {}
+    asked_by: dict[frozenset[Asked], dict[Asked, EvalNode]] = {}
     for point in found:
         scored = compiled(point.experiment, once).scored
         asked = {Asked(one.node.evaluation.phase, one.node.key, one.node.langs): one.node for one in scored}
-        for key, node in asked.items():
-            scores.setdefault(key, Belongs(node, point.experiment, [])).points.append(point)
-        if frozenset(asked) not in phases:
-            phases[frozenset(asked)] = sum(isinstance(node, PhaseNode) for node in in_order(asked.values()))
-    if not scores:
-        raise InputError(f"{study.path}: nothing is scored at any point; name evaluations of phases that are kept")
-    arms = _Arms(study, target_axes(study.axes, found[0].experiment), list(scores.values()))
-    experiments: dict[str, Experiment] = {}
-    for one in scores.values():
-        for node in in_order([one.node]):
-            experiments.setdefault(node.key, one.experiment)
-    studied = Studied(study, arms.all(), experiments, len(found), len(phases), sum(phases.values()))
-    first = found[0].experiment.model_copy(update={"name": study.name})
-    return Graph(first, tuple(in_order(one.node for one in scores.values())), arms.scored(), studied)
+        same.setdefault(frozenset(asked), []).append(point)
+        asked_by.setdefault(frozenset(asked), asked)
+    return [
+        Run(asked_by[key], where[0].experiment, _common([_told(point) for point in where]))
+        for key, where in same.items()
+    ]
+
+
+def _told(point: Point) -> dict[str, Any]:
+    return {name: value.told for name, value in point.values.items()}
 
 
 def _points(study: Study) -> list[Point]:
@@ -165,50 +179,45 @@ def _kind(name: Any) -> str | None:
 
 
 class _Arms:
-    """The arms of a study by what makes them."""
+    """The arms of a study by what makes them: the values of all axes but the seeds and the targets."""
 
-    def __init__(self, study: Study, targets: Sequence[str], scores: Sequence[Belongs]) -> None:
-        self.study, self.found = study, scores
+    def __init__(self, study: Study, targets: Sequence[str], runs: Sequence[Run]) -> None:
+        self.study, self.runs = study, runs
         self.axes = [axis for axis in study.axes if axis.name != "seed" and axis.name not in targets]
-        self.points = [_common(study.axes, one.points) for one in scores]
-        short = {self._place(point): label(self.axes, point) for point in self.points}
-        alike = len(set(short.values())) < len(short)
-        self.names = {
-            self._place(point): long_label(self.axes, point) if alike else short[self._place(point)]
-            for point in self.points
-        }
+        self.points = {self._place(run.axes): {axis.name: run.axes[axis.name] for axis in self.axes} for run in runs}
+        self.names = {place: label(self.axes, point) for place, point in self.points.items()}
+        if len(set(self.names.values())) < len(self.names):
+            self.names = {place: long_label(self.axes, point) for place, point in self.points.items()}
 
     def scored(self) -> tuple[Scored, ...]:
-        """Each score with its arm."""
-        pairs = zip(self.found, self.points, strict=True)
-        return tuple(Scored(self.names[self._place(point)], one.node, point) for one, point in pairs)
+        """Each score in each arm that it belongs to."""
+        belongs: dict[tuple[str, Asked], tuple[EvalNode, list[Mapping[str, Any]]]] = {}
+        for run in self.runs:
+            for asked, node in run.asked.items():
+                belongs.setdefault((self._place(run.axes), asked), (node, []))[1].append(run.axes)
+        return tuple(Scored(self.names[place], node, _common(where)) for (place, _), (node, where) in belongs.items())
 
     def all(self) -> tuple[ArmOf, ...]:
         """The arms, each with the one that it is compared with."""
-        points = {self._place(point): {axis.name: point[axis.name] for axis in self.axes} for point in self.points}
-        return tuple(ArmOf(self.names[place], point, self._baseline(point)) for place, point in points.items())
+        return tuple(ArmOf(self.names[place], point, self._baseline(point)) for place, point in self.points.items())
 
     def _baseline(self, point: Mapping[str, Any]) -> str | None:
         """The arm with the baseline's values, and on the other axes the same or nothing that depends on them."""
         wanted = self.study.baseline
         if not wanted or all(point.get(name) == value for name, value in wanted.items()):
             return None
-        for other in self.points:
-            fits = all(other[name] == value for name, value in wanted.items())
-            if fits and all(
-                other[axis.name] in (None, point[axis.name]) for axis in self.axes if axis.name not in wanted
-            ):
-                return self.names[self._place(other)]
+        others = [axis.name for axis in self.axes if axis.name not in wanted]
+        for place, other in self.points.items():
+            fits = all(other.get(name) == value for name, value in wanted.items())
+            if fits and all(other[name] in (None, point[name]) for name in others):
+                return self.names[place]
         return None
 
     def _place(self, point: Mapping[str, Any]) -> str:
         return repr([point[axis.name] for axis in self.axes])
 
 
-def _common(axes: Sequence[Axis], where: Sequence[Point]) -> dict[str, Any]:
+def _common(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The values on which all of these points agree; None on the other axes."""
-    found = {}
-    for axis in axes:
-        first = where[0].values[axis.name].told
-        found[axis.name] = first if all(point.values[axis.name].told == first for point in where) else None
-    return found
+    first = points[0]
+    return {name: value if all(other[name] == value for other in points) else None for name, value in first.items()}

@@ -15,6 +15,8 @@ Row = dict[str, Any]
 HIDDEN = (
     "precision", "recall", "has_answer_f1", "has_answer_exact_match", "no_answer_f1", "no_answer_exact_match",
 )  # fmt: skip
+# And of these tasks, whose headline is accuracy.
+HIDDEN_OF = (("pawsx", "f1"), ("pawsx", "macro_f1"), ("pawsx_translate", "f1"), ("pawsx_translate", "macro_f1"))
 RELEASES = ("scored on ", "trained on ")  # begin the flags that name a release
 NAMES = {
     "accuracy_and_f1": "mean of accuracy and F1",
@@ -25,6 +27,7 @@ NAMES = {
     "exact_match_sane": "exact match, sane",
     "f1": "F1",
     "f1_sane": "F1, sane",
+    "macro_f1": "macro F1",
     "map@20": "mAP@20",
     "mrr@20": "MRR@20",
     "token_accuracy": "token accuracy",
@@ -33,8 +36,8 @@ NAMES = {
 
 def print_results(results: dict[str, Any], console: Console) -> None:
     """A table for each task, what the arms differ by, and what must be known beside the figures."""
-    rows = [row for row in results["rows"] if row["metric"] not in HIDDEN]
-    summary = [entry for entry in results["summary"] if entry["metric"] not in HIDDEN]
+    rows = [row for row in results["rows"] if not _hidden(row)]
+    summary = [entry for entry in results["summary"] if not _hidden(entry)]
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name]
         console.print(_table(name, mine, [entry for entry in summary if entry["task"] == name]))
@@ -45,6 +48,10 @@ def print_results(results: dict[str, Any], console: Console) -> None:
             console.print(f"  {line}", highlight=False)
     for line in _notes(rows):
         console.print(line, highlight=False)
+
+
+def _hidden(row: Row) -> bool:
+    return row["metric"] in HIDDEN or (row["task"], row["metric"]) in HIDDEN_OF
 
 
 def print_unscored(unscored: Sequence[Row], console: Console) -> None:

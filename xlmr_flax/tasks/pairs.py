@@ -8,7 +8,7 @@ A pair of languages such as de-en has sentence 1 in German and sentence 2 in Eng
 on a part of its training pairs, because GLUE hides its test labels and its dev set is what is scored.
 """
 
-from xlmr_flax.metrics.accuracy import accuracy, accuracy_and_f1
+from xlmr_flax.metrics.accuracy import accuracy, accuracy_and_class_f1, accuracy_and_f1
 from xlmr_flax.sources.nli import read_anli, read_nli
 from xlmr_flax.sources.pawsx import read_crossed_pawsx, read_pawsx
 from xlmr_flax.sources.translated import (
@@ -308,7 +308,7 @@ PAIRS = (
         select="dev",
         test="test",
         metric="accuracy",
-        score=accuracy,
+        score=accuracy_and_class_f1,
         source=_PAWSX_SOURCE,
     ),
     Task(
@@ -331,7 +331,7 @@ PAIRS = (
         select="dev",
         test="test",
         metric="accuracy",
-        score=accuracy,
+        score=accuracy_and_class_f1,
         source="Unpack x-final.tar.gz (github.com/google-research-datasets/paws), which holds "
         "x-final/LANG/translated_train.tsv, or put en-LANG-translated.tsv of "
         "gs://xtreme_translations/PAWSX/translate-train into xtreme_translations/PAWSX/translate-train/. "
