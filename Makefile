@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 EVERY_DAY := not parity and not aot and not large and not ray and not browser and not gcs and not long and not bench
 
-.PHONY: .venv demo test parity aot gcs browser large long bench lint
+.PHONY: .venv demo studies test parity aot gcs browser large long bench lint
 
 .venv: $(BIN)/xlmr-flax
 
@@ -49,6 +49,11 @@ demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
 # in two processes, each with whole files: the tests of a file share what they compile
+# two studies in a generated world, which share a pretrained model, and their reports
+studies: $(BIN)/xlmr-flax
+	$(BIN)/xlmr-flax run configs/studies/qa_robustness_mini.toml
+	$(BIN)/xlmr-flax run configs/studies/size_pawsx_mini.toml
+
 test: $(BIN)/xlmr-flax
 	$(PYTEST) -n 2 --dist loadfile -m "$(EVERY_DAY)"
 

@@ -139,7 +139,8 @@ def run(
     topology: Annotated[
         str | None,
         typer.Option(
-            help="With Ray, the slice for each part, such as v5e:2x4; by default what the cluster has.",
+            help="A slice, such as v5e:2x4: tell the hours that plan has estimated for it; with Ray, the one that each "
+            "part is computed on, by default what the cluster has.",
             show_default=False,
         ),
     ] = None,
@@ -155,18 +156,16 @@ def run(
     """
     graph, traced = api.graph_of(config, overrides or []), _steps(profile) if profile is not None else None
     if dry:
-        _print_plan(graph, runs)
+        _print_plan(graph, runs, topology, cache)
         return
-    if graph.studied:
-        from xlmr_flax.report.ahead import print_ahead
-
-        print_ahead(graph, runs, _stderr())
+    if graph.studied or topology:
+        _print_ahead(graph, runs, topology, cache, err=True)
     if executor == "ray":
         changed = [str(config), *(overrides or ())]
         _run_on_ray(graph, changed, runs, data, cache, only=only, key=phase, address=address, topology=topology)
         return
-    if executor != "local" or address or topology:
-        wanted = "--address and --topology are for --executor ray" if executor == "local" else "wanted local or ray"
+    if executor != "local" or address:
+        wanted = "--address is for --executor ray" if executor == "local" else "wanted local or ray"
         raise InputError(f"--executor {executor}: {wanted}")
     _attend()
     api.run_graph(
@@ -721,11 +720,19 @@ def _report(graph: "Graph", runs: Path, found: api.Run) -> None:
     print(folder)  # noqa: T201
 
 
-def _print_plan(graph: "Graph", runs: Path) -> None:
+def _print_ahead(graph: "Graph", runs: Path, topology: str | None, cache: Path, *, err: bool = False) -> None:
+    """What is to be computed; with a slice, the hours that were estimated for it."""
+    from xlmr_flax.plan.chips import slice_name, slice_of
+    from xlmr_flax.report.ahead import Slice, print_ahead
+
+    on = Slice(slice_name(slice_of(topology)), absolute(cache)) if topology else None
+    print_ahead(graph, runs, _stderr() if err else _stdout(), on)
+
+
+def _print_plan(graph: "Graph", runs: Path, topology: str | None, cache: Path) -> None:
     from rich.table import Table
 
     from xlmr_flax.graph.nodes import folder_name, is_done
-    from xlmr_flax.report.ahead import print_ahead
 
     table = Table(box=None, pad_edge=False)
     for column in ("node", "arms", "needs", "state"):
@@ -738,7 +745,7 @@ def _print_plan(graph: "Graph", runs: Path) -> None:
         needs = ", ".join(f"{parent.name}-{parent.key}" for parent in node.parents)
         table.add_row(folder_name(node), ", ".join(arms), needs, "done" if is_done(node, runs) else "missing")
     _stdout().print(table)
-    print_ahead(graph, runs, _stdout())
+    _print_ahead(graph, runs, topology, cache)
 
 
 def _stdout() -> "Console":

@@ -1,6 +1,8 @@
 """`plan`: an experiment's phases compiled for a slice that is not here, and what would make them fit or run faster."""
 
-from collections.abc import Callable
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +16,13 @@ from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.measured import estimate_path
 from xlmr_flax.execute.phase_programs import Work, eval_programs, train_programs, work
 from xlmr_flax.graph.build import Graph
-from xlmr_flax.graph.nodes import PhaseNode
-from xlmr_flax.plan.chips import slice_of
+from xlmr_flax.graph.nodes import PhaseNode, key_of
+from xlmr_flax.plan.chips import slice_name, slice_of
 from xlmr_flax.plan.compiler import Compiler, compiler
 from xlmr_flax.plan.figures import Program, phase_figures, program
 from xlmr_flax.plan.search import REMATS, Layout, Outcome, layouts, search
 from xlmr_flax.plan.table import print_outcomes, print_phases, print_programs
+from xlmr_flax.report.ahead import Slice, hours_path
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
 
@@ -86,26 +89,57 @@ def run_plan(
     planner = _Planner(graph, folders, tpu, tpu.hbm_limit(), say)
     plan = Plan(tpu, [], [], [], {})
     for one in [work(node, folders) for node in nodes]:
+        experiment = graph.experiment_of(one.node)
+        planner = planner._replace(graph=graph._replace(experiment=experiment))
         planner.tell_lengths(one)
         if searching:
             planner.search(one, plan)
         else:
             planner.compile(one, plan)
         plan.phases.append(phase_figures(one.node.name, one.steps, plan.programs, chips=tpu.slice_.chips, price=price))
+        if not searching and (hours := plan.phases[-1]["hours"]) is not None:
+            on = Slice(slice_name(tpu.slice_), folders.cache)
+            write_json(hours_path(_own(one.node), experiment, on), {"hours": hours, "steps": one.steps})
     if hlo:
         written(plan.programs, hlo)
     return plan
 
 
 def phases(graph: Graph, only: str | None) -> list[PhaseNode]:
-    """The experiment's phases, one of each name. Raises InputError that lists the names."""
+    """The experiment's phases, one of each name; of a study one of each that takes another time, with its tasks' names.
+
+    Raises InputError that lists the names.
+    """
     nodes: dict[str, PhaseNode] = {}
     for node in graph.nodes:
         if isinstance(node, PhaseNode) and not node.untrained:
-            nodes.setdefault(node.name, node)
-    if only is not None and only not in nodes:
-        raise InputError(f"--phase {only}: no such phase; {graph.experiment.name} has {', '.join(nodes)}")
-    return [node for name, node in nodes.items() if only in (None, name)]
+            program = key_of(**node.program(graph.experiment_of(node))) if graph.studied else ""
+            nodes.setdefault(f"{node.name} {program}", node)
+    names = list(dict.fromkeys(node.name for node in nodes.values()))
+    if only is not None and only not in names:
+        raise InputError(f"--phase {only}: no such phase; {graph.experiment.name} has {', '.join(names)}")
+    found = [node for node in nodes.values() if only in (None, node.name)]
+    return _told_apart(found) if graph.studied else found
+
+
+def _told_apart(nodes: Sequence[PhaseNode]) -> list[PhaseNode]:
+    """Phases of one name by their tasks, and by a number where these are the same."""
+    seen: Counter[str] = Counter()
+    found = []
+    for node in nodes:
+        name = f"{node.name}: {'+'.join(node.tasks)}"
+        seen[name] += 1
+        found.append(_named(node, f"{name} ({seen[name]})" if seen[name] > 1 else name))
+    return found
+
+
+def _named(node: PhaseNode, name: str) -> PhaseNode:
+    return dataclasses.replace(node, phase=node.phase.model_copy(update={"name": name}))
+
+
+def _own(node: PhaseNode) -> PhaseNode:
+    """The phase under the name that it has in its config, where no colon may stand."""
+    return _named(node, node.name.partition(":")[0])
 
 
 def written(found: list[Program], folder: Path) -> list[Path]:
@@ -165,7 +199,7 @@ class _Planner(NamedTuple):
             for each in found
             if each.step == "train"
         ]
-        path = estimate_path(node, self.graph.experiment, mesh, self.folders.cache)
+        path = estimate_path(_own(node), self.graph.experiment, mesh, self.folders.cache)
         write_json(path, {"libtpu": self.compiler.version, "topology": self.compiler.slice_.name, "programs": trained})
 
     def search(self, one: Work, plan: Plan) -> None:

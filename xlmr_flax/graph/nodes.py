@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xlmr_flax.config.schema import Evaluation, Model, Phase, TextFiles
+from xlmr_flax.config.schema import Evaluation, Experiment, Model, Phase, TextFiles
 from xlmr_flax.config.settings import what
 from xlmr_flax.config.world import WorldSettings
 from xlmr_flax.graph.mixture import settings
@@ -162,6 +162,14 @@ class PhaseNode:
         if self.phase.selection:
             found["selection"] = {name: value for name, value in found["selection"].items() if name != "langs"}
         return found
+
+    def program(self, experiment: Experiment) -> dict[str, Any]:
+        """What decides how long a phase takes on given devices: neither its seed nor what it starts from."""
+        computed = {"mesh": experiment.mesh, "model": experiment.model}
+        own = {name: getattr(self.phase, name) for name in ("accumulation", "packing")}
+        counted = [one._counted() for one in (self, *self.stands_for)]
+        told = {name: settings.model_dump(mode="json") for name, settings in computed.items()}
+        return {**told, **own, "tasks": list(self.tasks), "counted": counted}
 
     def _counted(self) -> dict[str, Any]:
         """What decides how many steps it takes."""

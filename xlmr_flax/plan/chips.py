@@ -114,6 +114,11 @@ def slice_of(name: str, slices: int = 1) -> Slice:
     raise InputError(f"--topology {name}: no such TPU; there are\n{those}")
 
 
+def slice_name(found: Slice) -> str:
+    """A slice as people write it, or several of them."""
+    return f"{found.slices} x {found.name}" if found.slices > 1 else found.name
+
+
 def cloud_name(generation: str, shape: str) -> str:
     """What the cloud calls a slice."""
     counted = 1 if generation in ("v5e", "v6e") else CHIPS[generation].cores

@@ -12,18 +12,27 @@ from rich.console import Console
 from rich.table import Table
 
 from xlmr_flax.config.architecture import XLMR_VOCABULARY, Architecture
-from xlmr_flax.config.schema import Model
+from xlmr_flax.config.schema import Experiment, Model
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.check import architecture
-from xlmr_flax.graph.nodes import PhaseNode, TokenizerNode, folder_name, is_done
+from xlmr_flax.graph.nodes import PhaseNode, TokenizerNode, folder_name, is_done, key_of
 from xlmr_flax.graph.told import told_examples
+from xlmr_flax.storage.places import look
 
 BYTES = 4  # of a parameter; Adam's two moments take as much again each
 # The released XLM-Rs by the shapes that they have (model cards of facebook on the hub).
 RELEASED: Mapping[str, str] = {
     "xlm-roberta-base": "base", "xlm-roberta-large": "large", "xlm-roberta-xl": "xl", "xlm-roberta-xxl": "xxl",
 }  # fmt: skip
+ALL = "all"
 XL_VOCABULARY = 250_880  # of XL and XXL
+
+
+class Slice(NamedTuple):
+    """Where hours are asked for, and where `plan` has left what it found."""
+
+    name: str
+    cache: Path
 
 
 class Ahead(NamedTuple):
@@ -36,47 +45,72 @@ class Ahead(NamedTuple):
     unknown: int  # missing ones whose steps the data decide, which are not looked at
     weights: int | None  # bytes that all of them keep in the end
     working: int | None  # bytes that the largest has beside, while it runs
+    hours: float = 0.0  # of the missing ones that `plan` has estimated
+    without_hours: int = 0  # missing ones that it has not
 
 
-def print_ahead(graph: Graph, runs: Path, out: Console) -> None:
-    """Phases by name with what they need, what is shared, and in a study how many runs there are."""
-    found = ahead(graph, runs)
+def print_ahead(graph: Graph, runs: Path, out: Console, on: Slice | None = None) -> None:
+    """Phases by name with what they need, what is shared, and in a study how many runs there are.
+
+    With a slice, the hours that `plan` has estimated for it: unknown where it has not.
+    """
+    found = ahead(graph, runs, on)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("phase")
     for column in ("phases", "done", "steps to run", "weights kept", "and while one runs"):
         table.add_column(column, justify="right")
-    for one in found:
-        table.add_row(one.name, f"{one.count:,}", f"{one.done:,}", _steps(one), _size(one.weights), _size(one.working))
-    if len(found) > 1:
-        table.add_section()
-        weights = [one.weights for one in found]
-        table.add_row(
-            "all",
-            f"{sum(one.count for one in found):,}",
-            f"{sum(one.done for one in found):,}",
-            _steps(Ahead("", 0, 0, sum(one.steps for one in found), sum(one.unknown for one in found), None, None)),
-            _size(None if None in weights else sum(one or 0 for one in weights)),
-            "",
-        )
+    if on:
+        table.add_column(f"hours on {on.name}", justify="right")
+    for one in [*found, _together(found)] if len(found) > 1 else found:
+        if one.name == ALL:
+            table.add_section()
+        cells = (one.name, f"{one.count:,}", f"{one.done:,}", _steps(one), _size(one.weights))
+        table.add_row(*cells, "" if one.name == ALL else _size(one.working), *([_hours(one)] if on else []))
     out.print(table)
+    if on and any(one.without_hours for one in found):
+        told = f"xlmr-flax plan CONFIG --topology {on.name}"
+        out.print(f"hours are known of what was planned: {told}, with the data there", highlight=False, soft_wrap=True)
     for line in (*_told(graph), *_shared(graph)):
         out.print(line, highlight=False, soft_wrap=True)
 
 
-def ahead(graph: Graph, runs: Path) -> list[Ahead]:
+def _together(found: Sequence[Ahead]) -> Ahead:
+    """All phases as one line."""
+    weights = [one.weights for one in found]
+    return Ahead(
+        ALL,
+        sum(one.count for one in found),
+        sum(one.done for one in found),
+        sum(one.steps for one in found),
+        sum(one.unknown for one in found),
+        None if None in weights else sum(one or 0 for one in weights),
+        None,
+        sum(one.hours for one in found),
+        sum(one.without_hours for one in found),
+    )
+
+
+def hours_path(node: PhaseNode, experiment: Experiment, on: Slice) -> Path:
+    """Where `plan` leaves the hours of phases like this one on a slice."""
+    named = key_of(slice=on.name, **node.program(experiment))
+    return on.cache / "plans" / f"{node.tasks[0]}-{named}.hours.json"
+
+
+def ahead(graph: Graph, runs: Path, on: Slice | None = None) -> list[Ahead]:
     """The phases by their names, in the order of the graph."""
     by_name: dict[str, list[PhaseNode]] = {}
     for node in graph.nodes:
         if isinstance(node, PhaseNode):
             by_name.setdefault(node.name, []).append(node)
-    return [_of(graph, name, nodes, runs) for name, nodes in by_name.items()]
+    return [_of(graph, name, nodes, runs, on) for name, nodes in by_name.items()]
 
 
-def _of(graph: Graph, name: str, nodes: Sequence[PhaseNode], runs: Path) -> Ahead:
+def _of(graph: Graph, name: str, nodes: Sequence[PhaseNode], runs: Path, on: Slice | None) -> Ahead:
     missing = [node for node in nodes if not is_done(node, runs)]
     steps = [steps_known(node) for node in missing]
     sizes = [parameters(node) for node in nodes]
     kept = [_working(graph, node) for node in missing]
+    hours = [_hours_of(graph, node, on) for node in missing] if on else []
     return Ahead(
         name,
         len(nodes),
@@ -85,7 +119,17 @@ def _of(graph: Graph, name: str, nodes: Sequence[PhaseNode], runs: Path) -> Ahea
         sum(one is None for one in steps),
         None if None in sizes else BYTES * sum(one or 0 for one in sizes),
         None if None in kept else max((one or 0 for one in kept), default=0),
+        sum(one or 0.0 for one in hours),
+        sum(one is None for one in hours),
     )
+
+
+def _hours_of(graph: Graph, node: PhaseNode, on: Slice) -> float | None:
+    """What `plan` found, where it could."""
+    if node.untrained:
+        return 0.0
+    seen = look(hours_path(node, graph.experiment_of(node), on))
+    return json.loads(seen.content)["hours"] if seen else None
 
 
 def _working(graph: Graph, node: PhaseNode) -> int | None:
@@ -178,6 +222,12 @@ def _steps(one: Ahead) -> str:
     if not one.unknown:
         return f"{one.steps:,}"
     return f"{one.steps:,} + those of {one.unknown:,} phases, unknown" if one.steps else "unknown"
+
+
+def _hours(one: Ahead) -> str:
+    if not one.without_hours:
+        return f"{one.hours:,.1f}"
+    return f"{one.hours:,.1f} + those of {one.without_hours:,} phases, unknown" if one.hours else "unknown"
 
 
 def _size(size: int | None) -> str:
