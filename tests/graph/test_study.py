@@ -207,6 +207,18 @@ def test_arms_of_the_base_become_an_axis(study, tmp_path):
     assert [arm.name for arm in graph.studied.arms] == ["full", "direct"]
 
 
+def test_an_axis_of_one_value_names_no_arm(study):
+    graph = study(AXES, 'axes.phases.middle.tasks=[["xnli"]]')
+    assert [arm.name for arm in graph.studied.arms] == ["with middle", "no middle"]
+    assert graph.studied.baseline == "no middle"
+
+
+@pytest.mark.parametrize("table", ["arms = 3", "evaluations = 3", "arms = [{ name = 'a', skip = 3 }]", "phases = [3]"])
+def test_odd_tables_of_an_experiment_are_told_as_elsewhere(study, table):
+    with pytest.raises(InputError, match=table.split()[0]):
+        study(AXES.replace("[axes]", f"{table}\n[axes]"))
+
+
 def test_what_is_excluded_is_not_run(study):
     graph = study(
         AXES.replace("[axes]", 'exclude = [{ "phases.middle.tasks" = ["udpos"], "phases.middle" = "keep" }]\n[axes]')

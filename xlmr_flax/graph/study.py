@@ -146,10 +146,15 @@ def _experiment(study: Study, values: Mapping[str, Value]) -> tuple[Experiment |
     """The experiment at a point, or what is wrong with it."""
     tree, fates, missing = tree_of(study, values)
     _follow(tree, values.values())
-    arm = next((arm for arm in tree.get("arms") or () if isinstance(arm, dict)), {})
-    skip = [*arm.get("skip", ()), *(name for name, fate in fates.items() if fate != "keep")]
-    updates = [*arm.get("updates", ()), *(name for name, fate in fates.items() if fate == "updates")]
-    tree["arms"] = [{"name": "main", "skip": skip, "updates": updates}]
+    if "arms" not in tree or _tables(tree, "arms"):  # else it is told
+        arm = next(iter(_tables(tree, "arms")), {})
+        added = {
+            "skip": [name for name, fate in fates.items() if fate != "keep"],
+            "updates": [name for name, fate in fates.items() if fate == "updates"],
+        }
+        given = {name: arm.get(name, []) for name in added}
+        both = {name: [*old, *added[name]] if isinstance(old, list) else old for name, old in given.items()}
+        tree["arms"] = [{**arm, "name": "main", **both}]
     experiment, wrong = parsed(tree, study.path)
     if experiment is not None:
         wrong = list(problems(experiment))
@@ -162,8 +167,8 @@ def _follow(tree: dict[str, Any], values: Iterable[Value]) -> None:
     Retrieval, which scores any phase, stays.
     """
     settings = {key: setting for value in values for key, setting in value.settings.items()}
-    for index, evaluation in enumerate(tree.get("evaluations", ())):
-        if not isinstance(evaluation, dict) or f"evaluations.{index}.tasks" in settings:
+    for index, evaluation in enumerate(_tables(tree, "evaluations")):
+        if f"evaluations.{index}.tasks" in settings:
             continue
         trained = settings.get(f"phases.{evaluation.get('phase')}.tasks")
         asked = evaluation.get("tasks")
@@ -172,6 +177,13 @@ def _follow(tree: dict[str, Any], values: Iterable[Value]) -> None:
             if len(retrieval) < len(asked):
                 scored = [name for name in trained if _kind(name) != "mlm"] or trained
                 evaluation["tasks"] = list(dict.fromkeys([*scored, *retrieval]))
+
+
+def _tables(tree: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of tables; none where it is anything else, which is told with the rest."""
+    found = tree.get(name)
+    right = isinstance(found, list) and all(isinstance(one, dict) for one in found)
+    return found if right else []
 
 
 def _kind(name: Any) -> str | None:
@@ -183,7 +195,9 @@ class _Arms:
 
     def __init__(self, study: Study, targets: Sequence[str], runs: Sequence[Run]) -> None:
         self.study, self.runs = study, runs
-        self.axes = [axis for axis in study.axes if axis.name != "seed" and axis.name not in targets]
+        told_elsewhere = {"seed", *targets}
+        named = [axis for axis in study.axes if axis.name not in told_elsewhere]
+        self.axes = [axis for axis in named if len(axis.values) > 1] or named
         self.points = {self._place(run.axes): {axis.name: run.axes[axis.name] for axis in self.axes} for run in runs}
         self.names = {place: label(self.axes, point) for place, point in self.points.items()}
         if len(set(self.names.values())) < len(self.names):
