@@ -52,7 +52,7 @@ demo: $(BIN)/xlmr-flax
 # two studies in a generated world, which share a pretrained model, and their reports
 studies: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/studies/qa_robustness_mini.toml
-	$(BIN)/xlmr-flax run configs/studies/size_pawsx_mini.toml
+	$(BIN)/xlmr-flax run configs/studies/reasoning_mini.toml
 
 test: $(BIN)/xlmr-flax
 	$(PYTEST) -n 2 --dist loadfile -m "$(EVERY_DAY)"
