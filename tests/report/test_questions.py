@@ -97,6 +97,16 @@ def test_a_size_that_is_not_known_is_left_out_and_said(tmp_path):
     assert "all examples is left out" in size_table(found, [curve]).notes[1]
 
 
+def test_an_arm_of_which_no_size_depends_is_on_no_curve(tmp_path):
+    axes = {**AXES, "none": {"phases.middle": "skip", "phases.middle.max_examples": None},
+            "control": {"phases.middle": "skip", "phases.middle.max_examples": None, "steps": 5}}  # fmt: skip
+    where = toy(tmp_path, arms=(*NAMES, "control"), ahead=(0,) * 6, axes=axes, baseline="none")
+    phase(where, "middle")
+    found = evidence(where)
+    curve = size_curves(found, phases(found.loaded))[0]
+    assert [point.arm for point in curve.points] == list(NAMES)
+
+
 def test_curves_stand_in_results_json(sized, tmp_path):
     said = write_report([sized], tmp_path, draws=50).headline
     assert any("90 % of the gain" in line for line in said)

@@ -39,7 +39,7 @@ class Loaded(NamedTuple):
     """Everything that is reported together."""
 
     runs: tuple[Run, ...]
-    rows: tuple[Row, ...]  # each with its `run`, the number of one of them
+    rows: tuple[Row, ...]  # each with its `run`, the number of one, and its arm's name there
     baselines: Mapping[str, str]  # the arm that each arm is compared with; a baseline has none itself
     question: str
 
@@ -71,7 +71,7 @@ class Loaded(NamedTuple):
         """An arm's point of the study, without what nothing depends on there."""
         row = next(row for row in self.rows if row["arm"] == arm)
         told = self.runs[row["run"]].study.get("arms", ())
-        axes = next((one["axes"] for one in told if arm.endswith(one["arm"])), row.get("axes") or {})
+        axes = next((one["axes"] for one in told if one["arm"] == row["own_arm"]), row.get("axes") or {})
         return {name: value for name, value in axes.items() if name != "seed"}
 
 
@@ -83,7 +83,7 @@ def load(folders: Sequence[Path]) -> Loaded:
     for number, run in enumerate(runs):
         for row in run.results["rows"]:
             arm = row["arm"] if alike else f"{_called(run, runs)}: {row['arm']}".removesuffix(": ")
-            new = {**row, "arm": arm, "run": number}
+            new = {**row, "arm": arm, "run": number, "own_arm": row["arm"]}
             rows.setdefault(_place(new), new)
     if not rows:
         raise InputError(f"{', '.join(map(str, folders))}: no scores yet; run it to its end, and then report it")

@@ -47,7 +47,7 @@ def results_json(
             for table in tables
         ],
         "provenance": provenance,
-        "rows": [{name: value for name, value in row.items() if name != "run"} for row in loaded.rows],
+        "rows": [{name: value for name, value in row.items() if name not in ("run", "own_arm")} for row in loaded.rows],
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

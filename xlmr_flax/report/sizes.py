@@ -16,7 +16,7 @@ from xlmr_flax.report.page import Picture
 from xlmr_flax.report.provenance import Phase
 
 SIZE = ".max_examples"
-WHOLE = ("all", None)
+WHOLE = "all"
 _SHAPE = {"power law": "", "saturating": " curve"}
 
 
@@ -183,7 +183,7 @@ def _series(evidence: Evidence, phases: Sequence[Phase]) -> list[tuple[str, str,
     loaded, found = evidence.loaded, {}
     for arm in loaded.arms:
         axes = loaded.axes_of(arm)
-        for axis in (name for name in axes if name.endswith(SIZE)):
+        for axis in (name for name, value in axes.items() if name.endswith(SIZE) and value is not None):
             phase = axis.split(".")[1]
             examples = _examples(axes[axis], phase, phases)
             rest = {k: v for k, v in axes.items() if k not in (axis, f"phases.{phase}", "seed")}
@@ -208,7 +208,7 @@ def _series(evidence: Evidence, phases: Sequence[Phase]) -> list[tuple[str, str,
 
 def _examples(value: Any, phase: str, phases: Sequence[Phase]) -> int | None:
     """A size, of all examples as many as the phase had."""
-    if value not in WHOLE:
+    if value != WHOLE:
         return int(value)
     there = [
         one.config.get("counts", {}).get("rows")
