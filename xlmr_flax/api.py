@@ -146,20 +146,22 @@ def export(
     folder: Place,
     *,
     phase: str | None = None,
+    task: str | None = None,
     runs: Place | None = None,
     cache: Place | None = None,
     console: "Console | None" = None,
 ) -> Path:
     """Writes a phase's model to a new folder as Hugging Face's transformers loads it, with tokenizer and model card.
 
-    `phase` chooses among a run's by its name; the last one of its first arm by default. Returns the folder.
+    `phase` chooses among a run's by its name; the last one of its first arm by default. `task` says whose head
+    of a phase of several. Returns the folder.
     """
     folders = folders_of(runs, None, cache)
     from xlmr_flax.execute.devices import settle
     from xlmr_flax.execute.target import export_target
 
     settle()
-    return export_target(str(target), place(folder), phase, folders, _speaking(console))
+    return export_target(str(target), place(folder), phase, folders, _speaking(console), task)
 
 
 def run_graph(

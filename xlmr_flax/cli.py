@@ -415,13 +415,16 @@ def export(
     phase: Annotated[
         str | None, typer.Option(help="Which phase of a run, by its name; the last one by default.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Whose head, of a phase that trained on several tasks.", show_default=False)
+    ] = None,
     runs: Runs = RUNS,
     data: Data = DATA,
     cache: Cache = CACHE,
 ) -> None:
     """Write a trained model to a new folder as Hugging Face's transformers loads it, with its tokenizer."""
     api.folders_of(runs, data, cache)
-    print(api.export(target, folder, phase=phase, runs=runs, cache=cache))  # noqa: T201
+    print(api.export(target, folder, phase=phase, task=task, runs=runs, cache=cache))  # noqa: T201
 
 
 @app.command()

@@ -39,7 +39,7 @@ def batches(*, packed):
         return [made(step) for step in range(HELD)]
     # Every row of the full length, as PyTorch's; by itself ours would take the shortest that the batch fits in.
     whole = [examples.batch(made.items(step), length=LENGTH) for step in range(HELD)]
-    return [Batch(*(type(part)(*(array[None] for array in part)) for part in batch)) for batch in whole]
+    return [Batch(*(type(part)(*(array[None] for array in part)) for part in batch[:2])) for batch in whole]
 
 
 def ours():

@@ -54,6 +54,29 @@ def test_smaller_subsets_lie_within_larger_ones(items, seed, data):
     assert list(other) == sorted(set(other))
 
 
+def classed(draw_sizes):
+    return np.repeat(np.arange(len(draw_sizes)), draw_sizes)
+
+
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=5), seed=st.integers(0, 99), data=st.data())
+def test_subsets_by_class_are_nested_and_every_class_has_its_share(counts, seed, data):
+    classes = np.random.default_rng(seed).permutation(classed(counts))
+    large = data.draw(st.integers(1, len(classes)))
+    small = data.draw(st.integers(1, large))
+    one, other = (first_items(len(classes), limit=limit, seed=seed, classes=classes) for limit in (small, large))
+    assert (len(one), len(other)) == (small, large)
+    assert set(one) <= set(other) <= set(range(len(classes)))
+    for kind, count in enumerate(counts):
+        share = count / len(classes)
+        assert abs((classes[one] == kind).sum() - small * share) <= 0.5 + len(counts) * share / 2 + 1e-9
+
+
+def test_a_subset_of_one_class_is_what_it_is_without_classes():
+    plain, one = (first_items(50, limit=9, seed=3, classes=classes) for classes in (None, np.zeros(50, int)))
+    assert plain.tolist() == one.tolist()
+    assert plain.tolist() == [1, 7, 12, 22, 29, 33, 40, 42, 44]  # as in phases that are done
+
+
 def test_no_limit_or_a_high_one_is_everything():
     assert first_items(7, limit=None, seed=0).tolist() == first_items(7, limit=9, seed=0).tolist() == list(range(7))
 

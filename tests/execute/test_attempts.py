@@ -5,7 +5,7 @@ import json
 import pytest
 
 from xlmr_flax.config.schema import Phase
-from xlmr_flax.execute.attempts import current, give_up, learnt_nothing, remove_checkpoints, seed_of
+from xlmr_flax.execute.attempts import Selected, current, give_up, learnt_nothing, remove_checkpoints, seed_of
 from xlmr_flax.report.chance import NEVER_FELL, SELECTED_AT_CHANCE
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.train.watch import Watch
@@ -38,14 +38,28 @@ FELL, STAYED = watched(1.1, 1.0, 0.8, 0.6), watched(1.1, 1.1, 1.1, 1.1)
 def test_the_loss_and_the_selected_score_decide(watch, score, keep_head, wanted):
     phase = Phase(**PHASE, keep_head=keep_head)
     golds = {"en": GOLD} if score is not None else {}
-    assert learnt_nothing(task("xnli"), phase, watch, golds, score=score, metric="accuracy") == wanted
+    assert learnt_nothing([Selected(task("xnli"), "accuracy", golds)], phase, watch, score=score) == wanted
 
 
 def test_chance_over_several_languages_is_the_mean_of_theirs():
     golds = {"en": GOLD, "de": ["neutral"] * 99}  # 0.41 and 1
     for score, wanted in ((0.70, [SELECTED_AT_CHANCE]), (0.72, [])):
-        found = learnt_nothing(task("xnli"), Phase(**PHASE), FELL, golds, score=score, metric="accuracy")
+        found = learnt_nothing([Selected(task("xnli"), "accuracy", golds)], Phase(**PHASE), FELL, score=score)
         assert found == wanted
+
+
+def test_of_several_tasks_those_are_named_whose_loss_never_fell_and_masked_lm_may_stay():
+    watch = Watch("toy", max_skipped_steps=1, batch_of=str)
+    for loss in (1.1, 1.0, 0.8, 0.6):
+        watch.lost(loss, {"xnli": 0.7, "squad": loss, "mlm": 2.0})
+    golds = {"en": GOLD}
+    parts = [Selected(task(name), "accuracy", golds if name == "xnli" else {}) for name in ("xnli", "squad", "mlm")]
+    phase = Phase(**{**PHASE, "tasks": ("xnli", "squad", "mlm")})
+    again = Watch("toy", max_skipped_steps=1, batch_of=str)
+    again.restore(json.loads(json.dumps(watch.carry())))
+    for each in (watch, again):
+        assert learnt_nothing(parts, phase, each, score=0.6) == [f"{NEVER_FELL}: xnli"]
+    assert SELECTED_AT_CHANCE in learnt_nothing(parts, phase, watch, score=0.34)
 
 
 def test_seeds_of_later_attempts_differ_and_are_always_the_same():

@@ -271,7 +271,7 @@ def test_a_phase_goes_on_in_its_folder_on_another_mesh_and_ends_with_the_same_nu
 def test_a_phase_with_patience_ends_early_hands_over_its_best_and_survives_a_stop(desk, phases, monkeypatch):
     scores = {3: 0.2, 6: 0.7, 9: 0.7, 12: 0.1}
 
-    def scripted(declared, material, context, *, packing):
+    def scripted(material, context, *, packing):
         return lambda state: {"accuracy": scores[int(state.step)]}
 
     monkeypatch.setattr(phase, "_selector", scripted)
@@ -319,8 +319,8 @@ def test_a_step_that_is_not_finite_is_left_out_and_the_phase_goes_on(lab, desk, 
 def test_a_phase_that_learnt_nothing_is_tried_with_another_seed_and_says_so(lab, desk, phases, monkeypatch):
     judged = phase.learnt_nothing
 
-    def scripted(declared, settings, watch, golds, *, score, metric):
-        judged(declared, settings, watch, golds, score=score, metric=metric)
+    def scripted(selected, settings, watch, *, score):
+        judged(selected, settings, watch, score=score)
         return ["training loss never fell"] if watch.losses[0] == first else []
 
     first = next(row["loss"] for row in log_rows(lab) if "loss" in row)  # of the first seed
@@ -420,10 +420,10 @@ def test_what_is_recorded_of_a_phase(lab):
 def test_a_subset_of_tagging_has_whole_sentences_and_counts_examples(lab):
     material = prepare(lab.phase("tags"), lab.context)
     example = np.asarray(material.examples.encoded.example)
-    taken = np.unique(example[material.chosen])
+    taken = np.unique(example[material.parts[0].taken.chosen])
     assert len(taken) == 31
-    assert set(material.chosen) == set(np.flatnonzero(np.isin(example, taken)))
-    assert len(material.chosen) > 31
+    assert set(material.parts[0].taken.chosen) == set(np.flatnonzero(np.isin(example, taken)))
+    assert len(material.parts[0].taken.chosen) > 31
 
 
 def test_a_mesh_that_the_arrays_do_not_divide_over_is_refused_before_anything_is_written(desk):

@@ -1,5 +1,6 @@
 """Plans of the small experiment: its own programs at its own shapes, with a compiler that answers at once."""
 
+import dataclasses
 import json
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def planned(open_lab, tmp_path, monkeypatch):
 def test_a_phase_is_planned_at_the_shapes_that_it_trains_in(lab):
     one, mesh = work(lab.phase("nli"), lab.context.folders), lab.context.mesh
     material = prepare(lab.phase("nli"), lab.context)
-    batches = TrainingBatches(material.examples, material.chosen, batch_size=16, micro_batches=1, seed=3)
+    batches = TrainingBatches(*material.parts[0].taken, batch_size=16, micro_batches=1, seed=3)
     trained = {batches(step).tokens.ids_BL.shape[1:] for step in range(13)}
     found = [shape for shape, _ in train_programs(one, lab.context.experiment, mesh)]
     assert one.real
@@ -99,6 +100,43 @@ def test_a_phase_without_its_files_is_planned_at_full_length(open_lab, tmp_path)
     assert not one.real
     assert (shape.rows, shape.length, shape.items, shape.tokens) == (64, 32, 16, 64 * 32)
     assert one.arch.vocab_size == 120
+
+
+JOINT = {"name": "pretrain", "tasks": ["xnli", "mlm"], "length": 16, "batch_size": 16, "steps": 40,
+         "mixture": {"mlm_frac": 0.25, "each": [{"task": "mlm", "batch_size": 24}]}}  # fmt: skip
+
+
+def mixed(lab, open_lab, tmp_path, **mixture):
+    """A mixture in the world of the experiment, whose files and tokenizer are there."""
+    joint = JOINT | {"mixture": JOINT["mixture"] | mixture}
+    other = open_lab(tmp_path, phases=[joint], evaluations=[], arms=[{"name": "all"}])
+    return other._replace(context=dataclasses.replace(other.context, folders=lab.context.folders))
+
+
+def test_a_mixture_is_planned_with_each_tasks_share_of_the_steps(lab, open_lab, tmp_path):
+    other = mixed(lab, open_lab, tmp_path)
+    one = work(other.phase("pretrain"), other.context.folders)
+    found = [shape for shape, _ in train_programs(one, other.context.experiment, other.context.mesh)]
+    assert one.real
+    shares = {name: sum(shape.share for shape in found if shape.task == name) for name in ("xnli", "mlm")}
+    assert shares == pytest.approx({"xnli": 0.75, "mlm": 0.25})
+    assert {shape.items for shape in found if shape.task == "mlm"} == {24}
+    assert len({(shape.rows, shape.length) for shape in found}) <= 4
+
+
+def test_without_its_files_a_mixtures_shares_are_unknown_and_so_are_its_hours(planned):
+    joint = {"phases": [JOINT], "evaluations": [], "arms": [{"name": "all"}]}
+    found, said = planned(**joint)
+    programs = found.as_json()["programs"]
+    assert [(one["task"], one["share_of_steps"], one["rows"]) for one in programs] == [
+        ("xnli", None, 16),
+        ("mlm", None, 24),
+    ]
+    assert (found.phases[0]["steps"], found.phases[0]["hours"]) == (40, None)
+    assert said[0].startswith("pretrain: no encoded examples of xnli here, so every one counts as 16 tokens")
+    joint["phases"] = [JOINT | {"mixture": {"sampling": "weights", "weights": [1.0, 3.0]}}]
+    found, _ = planned(**joint)
+    assert [one["share_of_steps"] for one in found.as_json()["programs"]] == [0.75, 0.25]
 
 
 def test_every_head_has_its_programs(lab):

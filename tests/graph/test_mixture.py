@@ -5,10 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlmr_flax.config.schema import Phase
+from xlmr_flax.config.world import WorldSettings
 from xlmr_flax.errors import InputError
 from xlmr_flax.graph.build import build
-from xlmr_flax.graph.mixture import head_for, head_from, members, rates
+from xlmr_flax.graph.mixture import head_for, head_from, members, rates, steps_of_mixture
+from xlmr_flax.report.ahead import steps_known
+from xlmr_flax.sources.miniworld.write import write_world
 from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.files import rows
+from xlmr_flax.tasks.task import texts
 
 
 def phase(*tasks, mixture=None, **more):
@@ -105,3 +110,73 @@ def test_equal_mixtures_have_equal_keys_whatever_is_not_read(experiment):
     each = "phases.middle.mixture.each=[{task='xnli', length=40}, {task='squad', length=40}]"
     one, other = (build(experiment(tasks, more)) for more in (each, "phases.middle.length=40"))
     assert [node.key for node in one.nodes] == [node.key for node in other.nodes]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "settings", "steps"),
+    [
+        ({}, {"epochs": 2.0}, 375),  # (1000 + 400 + 100) × 2 / 8
+        ({"each": ({"task": "squad", "batch_size": 4},)}, {"epochs": 2.0}, 475),  # its 400 take twice the steps
+        ({"mlm_frac": 0.5}, {"epochs": 1.0}, 350),  # 1400 / 8 for the tasks, and as many beside them
+        ({}, {"epochs": 0.01}, 2),
+    ],
+)
+def test_epochs_are_as_many_steps_as_each_task_alone_would_take(mixture, settings, steps):
+    found = phase("xnli", "squad", "mlm", mixture=mixture, **{"steps": None, **settings})
+    assert steps_of_mixture(found, (1000, 400, 100)) == steps
+
+
+def test_a_plan_knows_the_steps_of_a_mixture_in_a_generated_world(experiment):
+    world = {"nli": {"train": 60, "dev": 4, "test": 4}, "paraphrase": {"train": 20, "dev": 4, "test": 4}}
+    changes = ["phases.middle.tasks=['xnli', 'pawsx', 'mlm']", "phases.middle.mixture.mlm_frac=0.5"]
+    tree = experiment(*changes, more={"world": world, "evaluations": []})
+    known = {node.name: steps_known(node) for node in build(tree).nodes if node.kind == "phase"}
+    assert known["middle"] == 2 * (60 + 20) * 2 // 8
+    tree = experiment(changes[0], more={"world": world, "evaluations": []})
+    assert (
+        next(steps_known(node) for node in build(tree).nodes if node.name == "middle") is None
+    )  # text has no size yet
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A small world with translations."""
+    sizes = {name: {"train": 4, "dev": 4, "test": 4} for name in (
+        "nli", "paraphrase", "tagging", "questions", "mnli", "qqp", "hellaswag", "panx", "tydiqa")}  # fmt: skip
+    for name in ("questions", "tydiqa"):  # of which a slice is taken, whole articles
+        sizes[name] = {"train": 80, "dev": 0, "test": 4}
+    settings = WorldSettings.model_validate({"languages": ("x1",), "documents": 20, "translated": True, **sizes})
+    folder = tmp_path_factory.mktemp("world")
+    write_world(settings, folder)
+    return settings, folder
+
+
+@pytest.mark.parametrize("name", ["xnli_translate", "pawsx_translate", "mnli_translated", "qqp_translated",
+                                  "hellaswag_translated", "squad_translate", "tydiqa_translate"])  # fmt: skip
+def test_a_phase_trains_in_another_language_where_the_tasks_rows_come_in_it(experiment, world, name):
+    settings, folder = world
+    more = {"world": settings.model_dump(mode="json"), "evaluations": []}
+    tree = experiment(f"phases.side.tasks=['{name}']", "phases.side.langs=['x1']", more=more)
+    node = next(node for node in build(tree).nodes if node.name == "side")
+    assert node.langs == ("x1",)
+    found = rows(task(name), node.train, "x1", folder)
+    english = rows(task(name), node.train, "en", folder)
+    assert min(len(found), len(english)) > 0
+    assert texts(found[0]) != texts(english[0])
+
+
+@pytest.mark.parametrize("name", ["mnli", "qqp", "hellaswag", "squad"])
+def test_a_task_whose_training_rows_come_in_english_alone_says_so(experiment, world, name):
+    tree = experiment(
+        f"phases.side.tasks=['{name}']",
+        "phases.side.langs=['x1']",
+        more={"world": world[0].model_dump(mode="json"), "evaluations": []},
+    )
+    with pytest.raises(InputError, match=rf"phases.side.langs: {name} train\S* comes in en only, not in x1"):
+        build(tree)
+
+
+@pytest.mark.parametrize("name", ["xnli", "pawsx"])
+def test_training_rows_that_could_be_there_and_are_not_are_named_by_their_file(world, name):
+    with pytest.raises(InputError, match=rf"{name}.*train-x1"):
+        rows(task(name), "train", "x1", world[1])

@@ -31,7 +31,7 @@ BOUNDS = {"0.0.42.1": Bound(compute_seconds=0.0650, temporary_bytes=3_360_000_00
 # What the project promises of this step, whatever was recorded.
 COMPUTE_AT_MOST, HBM_AT_MOST, PACKED_AT_MOST = 0.085, 10e9, 0.035
 
-# With fewer heads libtpu 0.0.42 crashes where attention has dropout on a tpu7x; with the real models' numbers it does not.
+# With fewer heads libtpu 0.0.42 crashes on a tpu7x where attention has dropout; with the real models' it does not.
 SMALL_SHAPE = "vocab_size = 250002, max_position_embeddings = 514, hidden_size = 256, num_attention_heads = 16"
 SMALL = """
 name = "small"

@@ -19,9 +19,10 @@ def outcome(total, count=2.0, *, skipped=0, in_row=0):
     return Outcome(np.float32(total), np.float32(count), np.int32(skipped), np.int32(in_row))
 
 
-def open_log(folder, *, start=0, every_steps=4, carried=None, limit=3):
+def open_log(folder, *, start=0, every_steps=4, carried=None, limit=3, task_of=None):
     folder.mkdir(exist_ok=True)
     how = {"start": start, "steps": 20, "every_steps": every_steps, "console": Console(quiet=True), "carried": carried}
+    how["task_of"] = task_of
     watch = Watch("toy", max_skipped_steps=limit, batch_of=lambda step: f"Step {step} trained on en 7")
     return Log(folder, name="toy", watch=watch, **how)
 
@@ -51,6 +52,22 @@ def test_a_row_is_the_sum_over_its_steps_divided_once_by_their_count(tmp_path):
             log.step(step, outcome(total, count), examples=8, tokens=50)
         log.flush()
     assert losses(tmp_path) == [(4, 2.0)]
+
+
+def test_of_several_tasks_each_has_its_loss_and_the_steps_have_their_mean_whatever_they_count(tmp_path):
+    turns = ["nli", "text", "text", "nli", "nli", "nli", "nli", "nli"]  # by batch: the first step has the first
+    with open_log(tmp_path, task_of=turns.__getitem__) as log:
+        for step, (total, count) in enumerate([(1, 1), (90, 30), (20, 10), (8, 5), *[(4, 4)] * 4], start=1):
+            log.step(step, outcome(total, count), examples=8, tokens=50)
+        carried = log.carry()
+        log.flush()
+    found = [{name: value for name, value in row.items() if name.startswith("loss")} for row in rows(tmp_path)]
+    assert found[0] == pytest.approx({"loss": (1 + 3 + 2 + 1.6) / 4, "loss_nli": 9 / 6, "loss_text": 110 / 40})
+    assert found[1] == {"loss": 1.0, "loss_nli": 1.0}
+    assert {name: fall.losses for name, fall in log.watch.falls.items()} == {
+        "": [found[0]["loss"], 1.0], "nli": [1.5, 1.0], "text": [2.75],
+    }  # fmt: skip
+    assert carried["watch"].keys() == {"rows", "losses", "tasks"}
 
 
 def test_a_row_is_written_when_the_next_one_is_due_or_asked_for(tmp_path):

@@ -93,7 +93,7 @@ class Save(Settings):
     keep_every_steps: int | None = how(None, gt=0)  # those of the saved steps that it divides
 
 
-class Share(Settings):
+class MixtureTask(Settings):
     """Where a task of a mixture departs from its phase."""
 
     task: str
@@ -114,7 +114,7 @@ class Mixture(Settings):
     temperature: float | None = Field(None, gt=0)
     weights: tuple[Weight, ...] | None = None  # in the order of the tasks
     mlm_frac: float | None = Field(None, gt=0, lt=1)  # share of masked LM, where it is among the tasks
-    each: tuple[Share, ...] = ()
+    each: tuple[MixtureTask, ...] = ()
 
 
 class Robust(Settings):

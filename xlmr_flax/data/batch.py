@@ -83,10 +83,11 @@ Target = SequenceTarget | ChoiceTarget | TokenTarget | SpanTarget | MaskedTarget
 
 
 class Batch(NamedTuple):
-    """One step's rows."""
+    """One step's rows, and whose they are in a phase of several tasks: that decides which step is taken with them."""
 
     tokens: Tokens
     target: Target
+    task: str | None = None
 
 
 class Tally(NamedTuple):

@@ -87,10 +87,12 @@ class Examples:
         return lengths.reshape(-1, self.units_per_item).max(axis=1)
 
     def subset(self, limit: int | None, *, seed: int) -> np.ndarray:
-        """The items of `limit` examples; one that is cut into several items is taken whole."""
+        """The items of `limit` examples, of every class in its share; one that is cut into several is taken whole."""
         of_item = np.asarray(self.encoded.example)[:: self.units_per_item]
         numbers = np.unique(of_item)
-        return np.flatnonzero(np.isin(of_item, numbers[first_items(len(numbers), limit=limit, seed=seed)]))
+        classes = np.asarray(self.encoded.label)[numbers] if self.kind == "sequence" else None
+        taken = first_items(len(numbers), limit=limit, seed=seed, classes=classes)
+        return np.flatnonzero(np.isin(of_item, numbers[taken]))
 
     def first_rows(self, count: int) -> "Examples":
         """The examples of the first rows of their file only."""
@@ -290,15 +292,32 @@ class TrainingBatches:
         """The numbers of the items of batch `step`."""
         return self.chosen[items_at(step, items=len(self.chosen), batch_size=self.batch_size, seed=self.seed)]
 
+    def look(self, step: int) -> tuple[None, Examples, np.ndarray]:
+        """What batch `step` is made of: the examples, and the numbers of the items."""
+        return None, self.examples, self.items(step)
+
+    def items_in(self, step: int) -> int:
+        """How many items batch `step` has."""
+        return self.batch_size
+
     def shape(self, step: int) -> tuple[int, int]:
         """The rows of batch `step`, of all micro-batches, and their length."""
-        layout = self.layout(*self.made(step))
+        layout = self.laid(step)
         return layout.rows, layout.length
+
+    def laid(self, step: int, shapes: tuple[Shape, ...] | None = None) -> Layout:
+        """Where the units of batch `step` lie in its rows."""
+        return self.layout(*self.made(step), shapes)
 
     def __call__(self, step: int) -> Batch:
         """Batch `step`, each array with the micro-batches as its first axis."""
+        return self.batch_in(step, self.shapes)
+
+    def batch_in(self, step: int, shapes: tuple[Shape, ...]) -> Batch:
+        """The same in one of these shapes, the first that takes it."""
         items, examples = self.made(step)
-        batch = examples.laid(items, self.layout(items, examples), noise=generator(self.seed, "mask", step))
+        layout = self.layout(items, examples, shapes)
+        batch = examples.laid(items, layout, noise=generator(self.seed, "mask", step))
         return jax.tree.map(lambda x: x.reshape(self.micro_batches, len(x) // self.micro_batches, *x.shape[1:]), batch)
 
     def made(self, step: int) -> tuple[np.ndarray, Examples]:
@@ -314,34 +333,51 @@ class TrainingBatches:
         """The shapes of a micro-batch, the cheapest first; the last one takes any batch."""
         units = self.batch_size * self.examples.units_per_item
         if self.packed_over is None:
-            rows = units // self.micro_batches
-            return tuple(Shape(rows, length) for length in rungs(self.examples.length, TRAINING_SHAPES))
-        longest = int(self.lengths[self.chosen].max()) if self.switch is None else self.examples.length
-        catch_all = Shape(
-            rounded(units // self.micro_batches, self.packed_over),
-            min(length for length in (*row_lengths(longest), self.examples.length) if length >= longest),
-        )
+            return self.unpacked_shapes(TRAINING_SHAPES)
         sampled = range(min(SAMPLED_STEPS, max(8, SAMPLED_UNITS // units)))
         return ladder(
             [self.made(step) for step in sampled],
-            lambda made, length: self._loads(*made, length),
-            row_lengths(longest),
-            last=catch_all,
+            lambda made, length: self.loads(*made, length),
+            row_lengths(self.longest),
+            last=self.catch_all(self.packed_over),
             shards=self.packed_over,
             count=TRAINING_SHAPES,
         )
 
-    def layout(self, items: np.ndarray, examples: Examples | None = None) -> Layout:
-        """Where the units of a batch's items, of the phase's examples or of those given, lie in its rows."""
-        examples = examples or self.examples
+    @property
+    def longest(self) -> int:
+        """The tokens of the longest unit that is trained on."""
+        return int(self.lengths[self.chosen].max()) if self.switch is None else self.examples.length
+
+    def unpacked_shapes(self, count: int) -> tuple[Shape, ...]:
+        """A row for each unit of a micro-batch, at no more than `count` lengths."""
+        rows = self.batch_size * self.examples.units_per_item // self.micro_batches
+        return tuple(Shape(rows, length) for length in rungs(self.examples.length, count))
+
+    def catch_all(self, shards: int) -> Shape:
+        """A shape of packed rows that takes any micro-batch."""
+        longest = self.longest
+        return Shape(
+            rounded(self.batch_size * self.examples.units_per_item // self.micro_batches, shards),
+            min(length for length in (*row_lengths(longest), self.examples.length) if length >= longest),
+        )
+
+    def layout(
+        self, items: np.ndarray, examples: Examples | None = None, shapes: tuple[Shape, ...] | None = None
+    ) -> Layout:
+        """Where the units of a batch's items, of the phase's examples or of those given, lie in its rows.
+
+        The rows have the first of the shapes that takes them.
+        """
+        examples, shapes = examples or self.examples, shapes or self.shapes
         if self.packed_over is None:
             longest = (self.lengths if examples is self.examples else examples.lengths())[items].max()
-            length = next(shape.length for shape in self.shapes if shape.length >= longest)
+            length = next(shape.length for shape in shapes if shape.length >= longest)
             return alone(len(items) * self.examples.units_per_item, length, parts=self.micro_batches)
-        found = (packed(self._loads(items, examples, shape.length), shape) for shape in self.shapes)
+        found = (packed(self.loads(items, examples, shape.length), shape) for shape in shapes)
         return next(layout for layout in found if layout is not None)
 
-    def _loads(self, items: np.ndarray, examples: Examples, length: int) -> list[np.ndarray]:
+    def loads(self, items: np.ndarray, examples: Examples, length: int) -> list[np.ndarray]:
         """The tokens that the units of each micro-batch take."""
         return np.split(examples.loads(examples.units(items), length), self.micro_batches)
 

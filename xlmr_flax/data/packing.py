@@ -110,8 +110,8 @@ def ranks(sorted_N: np.ndarray) -> np.ndarray:
 
 
 def ladder(
-    sampled: Sequence[np.ndarray],
-    loads: Callable[[np.ndarray, int], Sequence[np.ndarray]],
+    sampled: Sequence[Any],
+    loads: Callable[[Any, int], Sequence[np.ndarray]],
     lengths: Sequence[int],
     *,
     last: Shape,
@@ -145,8 +145,8 @@ def ladder(
 
 
 def _needed(
-    sampled: Sequence[np.ndarray],
-    loads: Callable[[np.ndarray, int], Sequence[np.ndarray]],
+    sampled: Sequence[Any],
+    loads: Callable[[Any, int], Sequence[np.ndarray]],
     lengths: Sequence[int],
     shards: int,
 ) -> np.ndarray:

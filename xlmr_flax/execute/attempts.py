@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from xlmr_flax.config.schema import Phase
-from xlmr_flax.data.batches import TrainingBatches
+from xlmr_flax.data.mixture import Batches
 from xlmr_flax.data.randomness import generator
 from xlmr_flax.graph.nodes import PhaseNode
 from xlmr_flax.report.chance import NEVER_FELL, SELECTED_AT_CHANCE, chance
@@ -70,23 +70,44 @@ def _place(folder: Path, number: int) -> Path:
     return folder / "checkpoints" / f"retry-{number}" if number else folder / "checkpoints"
 
 
-def learnt_nothing(
-    task: Task, phase: Phase, watch: Watch, golds: Mapping[str, Sequence[Any]], *, score: float | None, metric: str
-) -> list[str]:
+class Selected(NamedTuple):
+    """A task, and what its checkpoint was selected on: gold answers by language, none where it selects nothing."""
+
+    task: Task
+    metric: str
+    golds: Mapping[str, Sequence[Any]]
+
+
+def learnt_nothing(selected: Sequence[Selected], phase: Phase, watch: Watch, *, score: float | None) -> list[str]:
     """What says that a phase learnt nothing: a loss that never fell, or a selected score that one answer reaches too.
 
-    `golds` are those of the selection split, by language. A head that is kept may have learnt everything before.
+    A head that is kept may have learnt everything before.
     """
-    found = [NEVER_FELL] if watch.never_fell() and not phase.keep_head else []
-    levels = [chance(task, gold, lang, metric) for lang, gold in golds.items()] if score is not None else []
+    found = [] if phase.keep_head else _unfallen(selected, watch)
+    levels = [_level(one) for one in selected if one.golds] if score is not None else []
     if levels and None not in levels and score <= fmean(levels):
         found.append(SELECTED_AT_CHANCE)
     return found
 
 
-def batch_text(step: int, *, batches: TrainingBatches, folder: Path) -> str:
+def _unfallen(selected: Sequence[Selected], watch: Watch) -> list[str]:
+    if len(selected) == 1:
+        return [NEVER_FELL] if watch.never_fell() else []
+    # Pretrained encoders guess masked words from the beginning.
+    names = [one.task.name for one in selected if one.task.head.kind != "mlm" and watch.never_fell(one.task.name)]
+    return [f"{NEVER_FELL}: {', '.join(names)}"] if names else []
+
+
+def _level(selected: Selected) -> float | None:
+    """The mean over the languages of what one answer reaches; None where that is unknown."""
+    levels = [chance(selected.task, gold, lang, selected.metric) for lang, gold in selected.golds.items()]
+    return None if None in levels else fmean(levels)
+
+
+def batch_text(step: int, *, batches: Batches, folder: Path) -> str:
     """What a step was trained on, for an error: the first step has the first batch."""
-    names = [" ".join(filter(None, batches.examples.name(item))) for item in batches.items(step - 1)]
-    told = ", ".join(names[:NAMED_EXAMPLES])
+    task, examples, items = batches.look(step - 1)
+    names = [" ".join(filter(None, examples.name(item))) for item in items]
+    told = (f"{task}: " if task else "") + ", ".join(names[:NAMED_EXAMPLES])
     more = f" and {len(names) - NAMED_EXAMPLES} more" if len(names) > NAMED_EXAMPLES else ""
     return f"Step {step} trained on {told}{more}; look at them: xlmr-flax data show {folder} --step {step}"

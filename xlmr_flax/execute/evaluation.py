@@ -46,7 +46,7 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
             _check_unchanged(folder, known["langs"][lang]["sources"], scored_files(declared, node, lang, data))
     if not missing:
         return
-    trained = load_trained(context.folders.of(node.phase), context.folders, context.mesh)
+    trained = load_trained(context.folders.of(node.phase), context.folders, context.mesh, declared)
     subject = Subject(
         trained, declared, node.split, node.evaluation, data, select=node.select, shared={},
         perturbation=node.perturbation,

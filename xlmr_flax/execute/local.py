@@ -33,8 +33,6 @@ def run_nodes(graph: Graph, context: Context, *, only: str | None = None, key: s
     """
     failures = Failures(context)
     nodes = wanted(graph, only=only, key=key)
-    if mixed := [node.name for node in nodes if isinstance(node, PhaseNode) and node.mixed]:
-        raise InputError(f"phases {', '.join(mixed)}: several tasks can be planned and not trained yet; name one each")
     ground = [node for node in nodes if isinstance(node, WorldNode | TokenizerNode)]
     with processes.in_turn("checks before the run"):
         preflight(nodes, context)

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
 from xlmr_flax.data.examples import load_examples
+from xlmr_flax.data.mixture import Taken, steps_over, taken, training_batches
 from xlmr_flax.data.switching import Switch
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.evaluate.retrieval import POOLINGS
 from xlmr_flax.execute.context import Folders
-from xlmr_flax.execute.phase import added_steps, training_examples, training_steps
+from xlmr_flax.execute.material import added_steps, training_examples
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.robust import smoothing_of, switch_of
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
@@ -33,6 +35,7 @@ from xlmr_flax.plan.programs import (
     Shape,
     embed_program,
     full_examples,
+    mixed_shapes,
     predict_program,
     shapes,
     train_program,
@@ -42,6 +45,7 @@ from xlmr_flax.plan.programs import (
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.task import Task
+from xlmr_flax.train.optimizer import make_optimizer_by_part
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
 from xlmr_flax.train.step import make_model
 
@@ -56,17 +60,15 @@ SAMPLED_BATCHES = 64  # of an evaluation, to see how often each shape comes
 SELECTION_BATCH = 64
 
 
-class Work(NamedTuple):
-    """A phase before its programs are known: its model's shape, and its examples where they are there."""
+class WorkPart(NamedTuple):
+    """One task of a phase before its programs are known: its model's shape, and its examples where they are there."""
 
-    node: PhaseNode
+    node: PhaseNode  # the phase as the task sees it
     task: Task
     arch: Architecture
     tokenizer: Tokenizer | None
-    examples: Examples
-    steps: int | None
+    taken: Taken
     real: bool  # the examples are the phase's own, and not all of the full length
-    switch: Switch | None = None
 
     def trained(self, experiment: Experiment, mesh: Mesh) -> Model:
         """The model as the phase trains it."""
@@ -86,56 +88,109 @@ class Work(NamedTuple):
         spec = head_spec(self.task.head, self.node.phase)
         return make_model(self.arch, spec, compute=experiment.model.compute, mesh=mesh)
 
+
+class Work(NamedTuple):
+    """A phase before its programs are known."""
+
+    node: PhaseNode
+    parts: tuple[WorkPart, ...]  # by task
+    steps: int | None
+
+    @property
+    def arch(self) -> Architecture:
+        """The encoder's shape."""
+        return self.parts[0].arch
+
+    @property
+    def real(self) -> bool:
+        """Whether all examples are the phase's own."""
+        return all(part.real for part in self.parts)
+
     def with_layers(self, count: int) -> "Work":
         """The same of a shallower encoder."""
-        return self._replace(arch=self.arch.model_copy(update={"num_hidden_layers": count}))
+        arch = self.arch.model_copy(update={"num_hidden_layers": count})
+        return self._replace(parts=tuple(part._replace(arch=arch) for part in self.parts))
 
     def accumulating(self, count: int) -> "Work":
         """The same in so many micro-batches."""
-        phase = self.node.phase.model_copy(update={"accumulation": count})
-        return self._replace(node=dataclasses.replace(self.node, phase=phase))
+
+        def changed(node: PhaseNode) -> PhaseNode:
+            return dataclasses.replace(node, phase=node.phase.model_copy(update={"accumulation": count}))
+
+        parts = tuple(part._replace(node=changed(part.node)) for part in self.parts)
+        return self._replace(node=changed(self.node), parts=parts)
 
 
 def work(node: PhaseNode, folders: Folders) -> Work:
     """What a phase computes with, as far as it can be known before it runs."""
-    phase = node.phase
     tokenizer = _tokenizer(node, folders)
     arch = _architecture(node, tokenizer)
+    parts = tuple(_part(member, folders, arch, tokenizer) for member in node.members)
+    real = all(part.real for part in parts)
+    if real and tokenizer:
+        steps = steps_over(node.phase, [part.taken for part in parts]) + added_steps(node, tokenizer, folders)
+        return Work(node, parts, steps)
+    told = [one.phase.steps for one in (node, *node.stands_for)]
+    return Work(node, parts, None if None in told else sum(filter(None, told)))
+
+
+def _part(node: PhaseNode, folders: Folders, arch: Architecture, tokenizer: Tokenizer | None) -> WorkPart:
+    phase = node.phase
     check_length(arch, phase.length, field=f"phases.{phase.name}.length")
     declared = with_labels(task(node.task), node.train, node.langs, folders.data_of(node))
     examples = _examples(node, declared, tokenizer, folders)
     if examples:
-        steps = training_steps(phase, len(examples.subset(phase.max_examples, seed=node.seed)))
-        steps += added_steps(node, tokenizer, folders)
         switch = _switch(node, tokenizer, folders)
-        return Work(node, declared, arch, tokenizer, examples, steps, real=True, switch=switch)
-    told = [one.phase.steps for one in (node, *node.stands_for)]
-    steps = None if None in told else sum(filter(None, told))
-    return Work(node, declared, arch, tokenizer, _full(node, declared, phase.batch_size), steps, real=False)
+        found = taken(examples, phase, seed=node.seed, switch=switch)
+        return WorkPart(node, declared, arch, tokenizer, found, real=True)
+    full = _full(node, declared, phase.batch_size)
+    return WorkPart(node, declared, arch, tokenizer, Taken(full, np.arange(full.items)), real=False)
 
 
 def train_programs(one: Work, experiment: Experiment, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
     """The training step at each of its shapes, the most frequent first."""
-    phase, seed = one.node.phase, one.node.seed
+    phase, shards = one.node.phase, row_shards(mesh)
     field = f"phases.{phase.name}.batch_size" + (" / accumulation" if phase.accumulation > 1 else "")
-    rows_per_shard(phase.batch_size // phase.accumulation, row_shards(mesh), field=field)
-    chosen = one.examples.subset(phase.max_examples if one.real else None, seed=seed)
-    batches = TrainingBatches(
-        one.examples,
-        chosen,
-        batch_size=phase.batch_size,
-        micro_batches=phase.accumulation,
-        seed=seed,
-        packed_over=row_shards(mesh) if phase.packing and one.real else None,
-        switch=one.switch,
+    for part in one.parts:
+        rows_per_shard(part.node.phase.batch_size // phase.accumulation, shards, field=field)
+    steps = (one.steps or 1) if one.real else 1
+    batches = training_batches(
+        phase,
+        [part.taken for part in one.parts],
+        seed=one.node.seed,
+        steps=steps,
+        packed_over=shards if one.real else None,
     )
-    model, steps = one.trained(experiment, mesh), (one.steps or 1) if one.real else 1
-    for shape in training_shapes(batches, one.arch, steps=steps):
-        yield shape, train_program(model, phase.optim, mesh, shape.batch, smoothing_of(phase))
+    if isinstance(batches, TrainingBatches):
+        model = one.parts[0].trained(experiment, mesh)
+        for shape in training_shapes(batches, one.arch, steps=steps):
+            yield shape, train_program(model, phase.optim, mesh, shape.batch, smoothing_of(phase))
+        return
+    models = {part.node.task: part.trained(experiment, mesh) for part in one.parts}
+    # Where examples are not there their numbers are unknown, and so are the shares that come of them.
+    known = one.real or phase.mixture.sampling in ("uniform", "weights")
+    for shape in mixed_shapes(batches, one.arch, steps=steps):
+        lowered = train_program(
+            models[shape.task or ""],
+            phase.optim,
+            mesh,
+            shape.batch,
+            smoothing_of(phase),
+            optimizer=make_optimizer_by_part,
+        )
+        yield shape if known else shape._replace(share=None), lowered
 
 
 def eval_programs(one: Work, graph: Graph, folders: Folders, mesh: Mesh) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
     """The steps that evaluate a phase's model, each kind at each of its shapes."""
+    for part in one.parts:
+        for shape, lowered in _part_programs(part, graph, folders, mesh):
+            yield shape._replace(task=part.node.task if one.node.mixed else None), lowered
+
+
+def _part_programs(
+    one: WorkPart, graph: Graph, folders: Folders, mesh: Mesh
+) -> Iterator[tuple[Shape, jax.stages.Lowered]]:
     seen = set()
     for name, declared, examples, batch_size, node in _evaluated(one, graph, folders):
         rows = rows_of(batch_size, examples, mesh)
@@ -160,13 +215,15 @@ def _evaluation_program(
     return predict_program(model, mesh, shape.batch)
 
 
-def _evaluated(one: Work, graph: Graph, folders: Folders) -> Iterator[tuple[str, Task, Examples, int, EvalNode | None]]:
+def _evaluated(
+    one: WorkPart, graph: Graph, folders: Folders
+) -> Iterator[tuple[str, Task, Examples, int, EvalNode | None]]:
     """What a phase's model is evaluated on: the kind of program, the task, examples, the batch size."""
     phase, kind = one.node.phase, one.task.head.kind
     if phase.selection and kind != "dual":
         yield kind, one.task, _full(one.node, one.task, SELECTION_BATCH), SELECTION_BATCH, None
     for node in graph.nodes:
-        if not isinstance(node, EvalNode) or node.phase.name != one.node.name:
+        if not isinstance(node, EvalNode) or node.phase.name != one.node.name or node.trained.task != one.node.task:
             continue
         declared, size, length = task(node.task), node.evaluation.batch_size, node.evaluation.length
         declared = one.task if declared.head.kind == one.task.head.kind else declared
@@ -240,7 +297,7 @@ def _evaluation_examples(node: EvalNode, declared: Task, tokenizer: Tokenizer, f
             node.langs[0],
             data=folders.data_of(node.phase),
             tokenizer=tokenizer,
-            length=node.evaluation.length or node.phase.phase.length,
+            length=node.evaluation.length or node.trained.phase.length,
             cache=folders.cache,
         )
     except InputError:

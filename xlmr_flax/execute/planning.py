@@ -148,7 +148,8 @@ def written(found: list[Program], folder: Path) -> list[Path]:
     files = []
     for one in found:
         if one.built.text is not None:
-            path = folder / f"{one.phase}.{one.step}.{one.shape.rows}x{one.shape.length}.txt"
+            task = f".{one.shape.task}" if one.shape.task else ""
+            path = folder / f"{one.phase}{task}.{one.step}.{one.shape.rows}x{one.shape.length}.txt"
             path.write_text(one.built.text, encoding="utf-8")
             files.append(path)
     return files
@@ -165,10 +166,11 @@ class _Planner(NamedTuple):
 
     def tell_lengths(self, one: Work) -> None:
         """Says so where the lengths of the examples are not known."""
-        if not one.real:
+        for part in (part for part in one.parts if not part.real):
+            of = f" of {part.node.task}" if one.node.mixed else ""
             self.say(
-                f"{one.node.name}: no encoded examples here, so every one counts as {one.node.phase.length} tokens; "
-                "with the phase's files in the data folder and its tokenizer, their lengths are used"
+                f"{one.node.name}: no encoded examples{of} here, so every one counts as {part.node.phase.length} "
+                "tokens; with the phase's files in the data folder and its tokenizer, their lengths are used"
             )
 
     def compile(self, one: Work, plan: Plan) -> None:
@@ -178,7 +180,7 @@ class _Planner(NamedTuple):
         found = [("train", *pair) for pair in train_programs(one, experiment, mesh)]
         found += [("eval", *pair) for pair in eval_programs(one, self.graph, self.folders, mesh)]
         for step, shape, lowered in found:
-            self.say(f"{name}: {step} step, {shape.rows} x {shape.length}")
+            self.say(f"{name}: {step} step{f' of {shape.task}' * bool(shape.task)}, {shape.rows} x {shape.length}")
             built = self.compiler.build(lowered)
             plan.programs.append(program(name, step, shape, built, self.compiler.slice_, self.limit))
         mine = [each for each in plan.programs if each.phase == name]

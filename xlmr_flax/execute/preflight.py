@@ -48,6 +48,8 @@ def _reading(node: Node, context: Context) -> Checks:
             yield node.text, functools.partial(text_rows, node.text, data)
         case PhaseNode(untrained=True):
             yield ("weights", node.model), functools.partial(_check_weights, node, context)
+        case PhaseNode() if node.mixed:
+            yield from (check for part in node.mixed for check in _reading(part, context))
         case PhaseNode():
             yield node.key, functools.partial(_check_batch, node, context)
             if node.parent is None and node.model.weights:
@@ -117,8 +119,8 @@ def _check_evaluation(node: EvalNode, context: Context) -> None:
     folders, evaluation, declared = context.folders, node.evaluation, task(node.task)
     field = f"evaluations.{context.experiment.evaluations.index(evaluation)}"
     tokenizer = tokenizer_in(folders.tokenizer_of(node.phase))
-    arch = shape_of(node.phase, tokenizer)
-    length = evaluation.length or (min(LONGEST, arch.longest) if node.phase.untrained else node.phase.phase.length)
+    trained, arch = node.trained, shape_of(node.phase, tokenizer)
+    length = evaluation.length or (min(LONGEST, arch.longest) if node.phase.untrained else trained.phase.length)
     check_length(arch, length, field=f"{field}.length")
     if declared.head.kind == "embedding":
         try:
@@ -129,7 +131,7 @@ def _check_evaluation(node: EvalNode, context: Context) -> None:
     if declared.head.kind == "dual":
         return  # its queries and candidates are texts of any length
     data = folders.data_of(node.phase)
-    declared = with_labels(declared, node.phase.train, node.phase.langs, data)
+    declared = with_labels(declared, trained.train, trained.langs, data)
     for lang in node.langs:
         load_examples(
             declared, node.split, lang, data=data, tokenizer=tokenizer, length=length, cache=folders.cache

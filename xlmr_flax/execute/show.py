@@ -11,17 +11,17 @@ import numpy as np
 
 from xlmr_flax.config.schema import Phase
 from xlmr_flax.data.batch import IGNORED, Batch
-from xlmr_flax.data.batches import Examples, TrainingBatches
+from xlmr_flax.data.batches import Examples
 from xlmr_flax.data.cache import open_entry
 from xlmr_flax.data.examples import masking_of
+from xlmr_flax.data.mixture import Batches, steps_over, taken, training_batches
 from xlmr_flax.data.packing import Layout
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
-from xlmr_flax.execute.phase import training_steps
 from xlmr_flax.execute.robust import recorded_switch
 from xlmr_flax.execute.target import phase_folder
-from xlmr_flax.execute.trained import recorded_tokenizer
+from xlmr_flax.execute.trained import heads_in, phase_of, recorded_tokenizer
 from xlmr_flax.storage.places import absolute, place
 from xlmr_flax.tasks.task import Head
 
@@ -31,15 +31,18 @@ class Taught(NamedTuple):
 
     folder: Path
     config: dict[str, Any]
-    head: Head
+    heads: dict[str, Head]
     tokenizer: Tokenizer
-    batches: TrainingBatches
+    batches: Batches
     steps: int
 
 
 class Shown(NamedTuple):
     """One batch, its units one after the other."""
 
+    head: Head
+    examples: Examples
+    tokenizer: Tokenizer
     items: np.ndarray
     batch: Batch
     layout: Layout
@@ -53,8 +56,11 @@ def show_batch(target: str, phase: str | None, step: int, folders: Folders) -> I
     taught = _taught(phase_folder(absolute(place(target)), phase, None), folders)
     if not 1 <= step <= taught.steps:
         raise InputError(f"--step {step}: {taught.folder.name} has the steps 1 to {taught.steps}")
-    shown = _shown(taught.batches, step)
-    task, train, layout = taught.config["task"], taught.config["train"], shown.layout
+    several = len(taught.heads) > 1
+    task = (taught.batches.look(step - 1)[0] if several else None) or next(iter(taught.heads))
+    train = taught.config["train"][task] if several else taught.config["train"]
+    shown = _shown(taught, task, step)
+    layout = shown.layout
     micro = f"{layout.parts} micro-batches of " if layout.parts > 1 else ""
     yield (
         f"{taught.folder.name}, step {step} of {taught.steps}: {len(shown.items)} examples of {task} {train}, "
@@ -62,7 +68,7 @@ def show_batch(target: str, phase: str | None, step: int, folders: Folders) -> I
     )
     for number in range(len(shown.items)):
         yield ""
-        yield from _item(taught, shown, number)
+        yield from _item(shown, number)
 
 
 def _taught(folder: Path, folders: Folders) -> Taught:
@@ -71,49 +77,49 @@ def _taught(folder: Path, folders: Folders) -> Taught:
     config, host = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "host"))
     if not config.get("examples"):
         raise InputError(f"{folder}: trained by a version that did not record which examples it read")
-    phase = Phase.model_validate_json(json.dumps(config["phase"]))
-    head = Head(config["head"]["kind"], tuple(config["head"]["labels"]), config["head"]["options"])
+    heads = heads_in(config)
     tokenizer = recorded_tokenizer(config, folder, dataclasses.replace(folders, runs=folder.parent.parent))
-    masking = masking_of(tokenizer, phase.mask_rate) if head.kind == "mlm" else None
-    examples = Examples(
-        head.kind, open_entry(folders.cache, config["examples"]), phase.length, tokenizer.pad, head.units, masking
-    )
-    chosen = examples.subset(phase.max_examples, seed=config["seed"])
-    batches = TrainingBatches(
-        examples,
-        chosen,
-        batch_size=phase.batch_size,
-        micro_batches=phase.accumulation,
-        seed=config["attempt_seed"],
-        packed_over=host["mesh"]["data"] * host["mesh"]["fsdp"] if phase.packing else None,
-        switch=recorded_switch(config, phase, tokenizer, folder),
-    )
-    return Taught(folder, config, head, tokenizer, batches, training_steps(phase, len(chosen)))
+    parts = []
+    for name, head in heads.items():
+        phase = phase_of(config, name)
+        entry = config["examples"][name] if len(heads) > 1 else config["examples"]
+        masking = masking_of(tokenizer, phase.mask_rate) if head.kind == "mlm" else None
+        examples = Examples(
+            head.kind, open_entry(folders.cache, entry), phase.length, tokenizer.pad, head.units, masking
+        )
+        switch = recorded_switch(config, phase, tokenizer, folder)
+        parts.append(taken(examples, phase, seed=config["seed"], switch=switch))
+    phase = Phase.model_validate_json(json.dumps(config["phase"]))
+    steps, shards = steps_over(phase, parts), host["mesh"]["data"] * host["mesh"]["fsdp"]
+    batches = training_batches(phase, parts, seed=config["attempt_seed"], steps=steps, packed_over=shards)
+    return Taught(folder, config, heads, tokenizer, batches, steps)
 
 
-def _shown(batches: TrainingBatches, step: int) -> Shown:
-    items, batch = batches.items(step - 1), batches(step - 1)
-    own, made = batches.made(step - 1)  # with words of other languages they are not the phase's examples
-    layout, ids = batches.layout(own, made), batch.tokens.ids_BL
+def _shown(taught: Taught, task: str, step: int) -> Shown:
+    _, examples, items = taught.batches.look(step - 1)
+    own, made = taught.batches.made(step - 1)  # with words of other languages they are not the phase's examples
+    batch, layout = taught.batches(step - 1), taught.batches.laid(step - 1)
+    ids = batch.tokens.ids_BL
     start, units, label = made.encoded.start, made.units(own), made.encoded.label
+    sizes, rows = start[units + 1] - start[units], ids.reshape(-1, ids.shape[-1])
     labels = label[own] if made.kind == "span" else label
-    return Shown(items, batch, layout, ids.reshape(-1, ids.shape[-1]), start[units + 1] - start[units], labels)
+    return Shown(taught.heads[task], examples, taught.tokenizer, items, batch, layout, rows, sizes, labels)
 
 
-def _item(taught: Taught, shown: Shown, number: int) -> Iterator[str]:
-    examples, per = taught.batches.examples, taught.batches.examples.units_per_item
+def _item(shown: Shown, number: int) -> Iterator[str]:
+    examples, per = shown.examples, shown.examples.units_per_item
     item = int(shown.items[number])
     name = " ".join(filter(None, examples.name(item)))
-    told = [f"{number + 1:>3}  {name}", *_part_of(examples, item), *_label(taught, shown, number)]
+    told = [f"{number + 1:>3}  {name}", *_part_of(examples, item), *_label(shown, number)]
     if per == 1:
-        told += _place(examples, shown, number, item)
+        told += _place(shown, number, item)
     yield "  ·  ".join(told)
     for unit in range(number * per, number * per + per):
         if per > 1:
-            place = "  ·  ".join(_place(examples, shown, unit, item * per + unit - number * per))
-            yield f"     {_unit_name(taught.head, unit - number * per)}  ·  {place}"
-        yield f"     {_decoded(taught, _ids(shown, unit))}"
-    yield from (f"     {line}" for line in _taught_by(taught, shown, number))
+            place = "  ·  ".join(_place(shown, unit, item * per + unit - number * per))
+            yield f"     {_unit_name(shown.head, unit - number * per)}  ·  {place}"
+        yield f"     {_decoded(shown, _ids(shown, unit))}"
+    yield from (f"     {line}" for line in _taught_by(shown, number))
 
 
 def _unit_name(head: Head, place: int) -> str:
@@ -128,39 +134,39 @@ def _part_of(examples: Examples, item: int) -> Iterator[str]:
         yield f"part {item - first + 1} of {last - first}"
 
 
-def _place(examples: Examples, shown: Shown, unit: int, encoded: int) -> Iterator[str]:
+def _place(shown: Shown, unit: int, encoded: int) -> Iterator[str]:
     layout = shown.layout
     part, row = divmod(int(layout.row_N[unit]), layout.rows // layout.parts)
     first = int(layout.offset_N[unit])
     micro = f"micro-batch {part + 1}, " if layout.parts > 1 else ""
     yield f"{micro}row {row + 1}, tokens {first + 1} to {first + int(shown.sizes[unit])}"
-    if examples.encoded.cut[encoded]:
+    if shown.examples.encoded.cut[encoded]:
         yield "truncated"
 
 
-def _label(taught: Taught, shown: Shown, number: int) -> Iterator[str]:
+def _label(shown: Shown, number: int) -> Iterator[str]:
     """The label of a whole example."""
-    if taught.head.kind in ("sequence", "choice"):
-        label = int(taught.batches.examples.encoded.label[shown.items[number]])
-        yield taught.head.labels[label] if taught.head.kind == "sequence" else f"option {label + 1} is right"
+    if shown.head.kind in ("sequence", "choice"):
+        label = int(shown.examples.encoded.label[shown.items[number]])
+        yield shown.head.labels[label] if shown.head.kind == "sequence" else f"option {label + 1} is right"
 
 
-def _taught_by(taught: Taught, shown: Shown, unit: int) -> Iterator[str]:
+def _taught_by(shown: Shown, unit: int) -> Iterator[str]:
     """The labels of what lies in a unit."""
     ids, row, first = _ids(shown, unit), int(shown.layout.row_N[unit]), int(shown.layout.offset_N[unit])
-    match taught.head.kind:
+    match shown.head.kind:
         case "token":
             label = shown.batch.target.label_BL.reshape(len(shown.ids), -1)[row, first : first + len(ids)]
             begins = [*np.flatnonzero(label != IGNORED).tolist(), len(ids) - 1]
-            words = [_decoded(taught, ids[a:b]) for a, b in itertools.pairwise(begins)]
-            yield " ".join(f"{word}/{taught.head.labels[label[at]]}" for word, at in zip(words, begins, strict=False))
+            words = [_decoded(shown, ids[a:b]) for a, b in itertools.pairwise(begins)]
+            yield " ".join(f"{word}/{shown.head.labels[label[at]]}" for word, at in zip(words, begins, strict=False))
         case "span":
             start, end = shown.labels[unit]
-            yield f"answer: {_decoded(taught, ids[start : end + 1])}" if start else "no answer in this window"
+            yield f"answer: {_decoded(shown, ids[start : end + 1])}" if start else "no answer in this window"
         case "mlm":
             places, words = (x.reshape(len(shown.ids), -1)[row] for x in shown.batch.target)
             mine = (words != IGNORED) & (places >= first) & (places < first + len(ids))
-            yield f"hidden: {', '.join(_decoded(taught, words[at : at + 1]) for at in np.flatnonzero(mine))}"
+            yield f"hidden: {', '.join(_decoded(shown, words[at : at + 1]) for at in np.flatnonzero(mine))}"
 
 
 def _ids(shown: Shown, unit: int) -> np.ndarray:
@@ -168,5 +174,5 @@ def _ids(shown: Shown, unit: int) -> np.ndarray:
     return shown.ids[shown.layout.row_N[unit], first : first + int(shown.sizes[unit])]
 
 
-def _decoded(taught: Taught, ids: np.ndarray) -> str:
-    return taught.tokenizer.backend.decode(ids.tolist(), skip_special_tokens=False)
+def _decoded(shown: Shown, ids: np.ndarray) -> str:
+    return shown.tokenizer.backend.decode(ids.tolist(), skip_special_tokens=False)

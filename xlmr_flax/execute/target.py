@@ -17,7 +17,8 @@ from xlmr_flax.execute.card import card
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
 from xlmr_flax.execute.parity import parity
-from xlmr_flax.execute.trained import Trained, load_trained, tokenizer_in
+from xlmr_flax.execute.trained import Trained, load_trained, tasks_in, tokenizer_in
+from xlmr_flax.graph.mixture import training_rows
 from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
 from xlmr_flax.graph.study import recorded
 from xlmr_flax.model import export, hub, weights
@@ -29,7 +30,7 @@ from xlmr_flax.storage.places import absolute, filled, is_remote, place
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.labels import labelled_as, ordered_as
-from xlmr_flax.tasks.task import Task, identity
+from xlmr_flax.tasks.task import Task
 from xlmr_flax.train.loop import Stop
 from xlmr_flax.train.processes import put, several
 from xlmr_flax.train.step import abstract_params, make_model
@@ -146,10 +147,16 @@ def text_encoder(target: str, phase: str | None, folders: Folders, console: Cons
     return TextEncoder(trained.model, trained.params, trained.tokenizer, trained.length, context.mesh)
 
 
-def export_target(target: str, folder: Path, phase: str | None, folders: Folders, console: Console) -> Path:
-    """Writes a phase's model as transformers keeps it, reads it again, and says in its card how near it comes."""
+def export_target(
+    target: str, folder: Path, phase: str | None, folders: Folders, console: Console, name: str | None = None
+) -> Path:
+    """Writes a phase's model as transformers keeps it, reads it again, and says in its card how near it comes.
+
+    Of several tasks it is written with the head of the one of this name.
+    """
     context, source = command_context(folders, console), phase_folder(absolute(place(target)), phase, None)
-    trained = load_trained(source, folders, context.mesh)
+    _check_named(source, name)
+    trained = load_trained(source, folders, context.mesh, task(name) if name else None)
     if is_remote(folder) and folder.exists():
         raise InputError(f"{folder}: there is something already; export into a new folder")
     with filled(folder) as new:
@@ -169,12 +176,23 @@ def export_target(target: str, folder: Path, phase: str | None, folders: Folders
     return folder
 
 
+def _check_named(source: Path, name: str | None) -> None:
+    """Raises InputError where a phase has heads of several tasks and none of them is named, or another."""
+    names = tasks_in(_json(source / "config.json"))
+    if name is None and len(names) > 1:
+        raise InputError(f"{source}: trained on {', '.join(names)}; name the head to export, as in --task {names[0]}")
+    if name is not None and name not in names:
+        raise InputError(
+            f"--task {name}: {source} has no head of it{did_you_mean(name, names)}; it has: {', '.join(names)}"
+        )
+
+
 def open_target(target: str, declared: Task, context: Context) -> tuple[Trained, str]:
     """The model to use for a task, and what to call it. Raises InputError when its head does not fit."""
     folder = absolute(place(target))
     if _is_ours(folder):
         source = phase_folder(folder, None, declared)
-        trained, label = load_trained(source, context.folders, context.mesh), source.name
+        trained, label = load_trained(source, context.folders, context.mesh, declared), source.name
     else:
         trained, label = _load_hugging_face(target, declared, context), folder.name
     _check_head(trained, declared, label)
@@ -203,15 +221,16 @@ def phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path:
         )
     if declared is None:
         return found[0] if name else folder.parent / _last(folder, nodes)["folder"]
-    trained = {path: task(_json(path / "config.json")["task"]) for path in found if (path / "DONE").is_file()}
+    done = [path for path in found if (path / "DONE").is_file()]
+    trained = {path: [task(name) for name in tasks_in(_json(path / "config.json"))] for path in done}
     fitting = _by_fit(folder, trained, declared)
     if not fitting:
-        told = ", ".join(dict.fromkeys(other.name for other in trained.values())) or "nothing to the end"
+        told = ", ".join(dict.fromkeys(one.name for each in trained.values() for one in each)) or "nothing to the end"
         raise InputError(f"{folder}: no phase of this run has the head that {declared.name} needs; it trained {told}")
     return fitting[0]
 
 
-def _by_fit(folder: Path, trained: Mapping[Path, Task], declared: Task) -> list[Path]:
+def _by_fit(folder: Path, trained: Mapping[Path, Sequence[Task]], declared: Task) -> list[Path]:
     """The finished phases that can do a task, the fittest first.
 
     Fittest are those on which the run itself evaluates the task, then those that trained it, then those that trained
@@ -219,19 +238,13 @@ def _by_fit(folder: Path, trained: Mapping[Path, Task], declared: Task) -> list[
     all.
     """
     evaluated = [folder.parent / folder_name(node.phase) for node in _evaluations(folder, declared)]
-    able = [path for path, other in trained.items() if other.head == declared.head]
-    same = [path for path in able if trained[path].name == declared.name]
-    shared = [path for path in able if _training_rows(trained[path]) == _training_rows(declared)]
+    able = {path: [one for one in each if one.head == declared.head] for path, each in trained.items()}
+    able = {path: each for path, each in able.items() if each}
+    same = [path for path, each in able.items() if declared.name in [one.name for one in each]]
+    shared = [path for path, each in able.items() if training_rows(declared) in map(training_rows, each)]
     anything = list(trained) if declared.head.kind == "embedding" else []
     asked = [path for path in evaluated if path in trained and path in (*able, *anything)]
     return list(dict.fromkeys([*asked, *same, *shared, *able, *anything]))
-
-
-def _training_rows(declared: Task) -> Any:
-    """Where a task's training rows come from, whatever the task is called."""
-    if declared.train is None:
-        return declared.name
-    return {**identity(declared, declared.train, declared.train_lang), "task": ""}
 
 
 def _last(folder: Path, nodes: Sequence[Any]) -> Any:

@@ -15,6 +15,7 @@ from xlmr_flax.data.tokenizer import Tokenizer, check_fits, load_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
 from xlmr_flax.graph import check
+from xlmr_flax.graph.mixture import head_for, members
 from xlmr_flax.graph.nodes import Perturbation, PhaseNode
 from xlmr_flax.model import hub
 from xlmr_flax.model.build import Model
@@ -91,19 +92,45 @@ def tokenizer_in(folder: Path) -> Tokenizer:
     return load_tokenizer(copy_of(folder))
 
 
-def load_trained(folder: Path, folders: Folders, mesh: Mesh) -> Trained:
-    """The model of a finished phase's folder. Raises InputError when it is none."""
+def load_trained(folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None = None) -> Trained:
+    """The model of a finished phase's folder, of several tasks with the head for the one that is wanted, or the first.
+
+    Raises InputError when it is none.
+    """
     if not (folder / "DONE").is_file():
         raise InputError(f"{folder}: not a finished phase (no DONE in it); run its experiment to the end first")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
-    head = Head(config["head"]["kind"], tuple(config["head"]["labels"]), config["head"]["options"])
+    heads = heads_in(config)
+    task = (head_for(tuple(heads), wanted) if wanted else None) or next(iter(heads))
     tokenizer = recorded_tokenizer(config, folder, folders)
-    phase = Phase.model_validate_json(json.dumps(config["phase"]))
-    model = make_model(arch, head_spec(head, phase), compute=config["compute"], mesh=mesh)
-    params = load_selected(folder / "checkpoints", abstract_params(model, mesh))
+    phase = phase_of(config, task)
+    model = make_model(arch, head_spec(heads[task], phase), compute=config["compute"], mesh=mesh)
+    like = abstract_params(model, mesh)
+    if len(heads) > 1:
+        params = load_selected(folder / "checkpoints", {"encoder": like["encoder"], "head": {task: like["head"]}})
+        params["head"] = params["head"][task]
+    else:
+        params = load_selected(folder / "checkpoints", like)
     where = tokenizer_folder(config["tokenizer"], folders)
-    return Trained(model, params, tokenizer, config["task"], phase.length, where, head.labels)
+    return Trained(model, params, tokenizer, task, phase.length, where, heads[task].labels)
+
+
+def tasks_in(config: Mapping[str, Any]) -> list[str]:
+    """The tasks that the phase of a config.json trained on."""
+    return config["tasks"] if "tasks" in config else [config["task"]]
+
+
+def heads_in(config: Mapping[str, Any]) -> dict[str, Head]:
+    """The heads that a phase's config.json tells, by task."""
+    told = config["heads"] if "heads" in config else {config["task"]: config["head"]}
+    return {name: Head(head["kind"], tuple(head["labels"]), head["options"]) for name, head in told.items()}
+
+
+def phase_of(config: Mapping[str, Any], task: str) -> Phase:
+    """The phase of a config.json, as one of its tasks sees it."""
+    whole = Phase.model_validate_json(json.dumps(config["phase"]))
+    return next(one for one in members(whole) if one.tasks == (task,))
 
 
 def tokenizer_entry(node: PhaseNode, folders: Folders, tokenizer: Tokenizer) -> dict[str, Any]:

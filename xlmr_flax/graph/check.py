@@ -263,12 +263,13 @@ def _kept_head(experiment: Experiment, by_name: dict[str, Phase], phase: Phase, 
     if name is None:
         missing = f"phases.{phase.name}.keep_head: there is no parent{where} to take a head from"
         return None if experiment.model.weights else missing
-    lacking = [child for child in phase.tasks if head_from(by_name[name].tasks, child) is None]
-    if not lacking:
+    # Of several tasks those that find none have a fresh one.
+    if any(head_from(by_name[name].tasks, child) for child in phase.tasks):
         return None
-    if len(phase.tasks) == len(by_name[name].tasks) == 1:
-        return f"phases.{phase.name}.keep_head: the head of {name}, its parent{where}, has another kind or other labels"
-    return f"phases.{phase.name}.keep_head: {name}, its parent{where}, has no head for {', '.join(lacking)}"
+    several = len(phase.tasks) + len(by_name[name].tasks) > 2
+    wrong = f"has no head for {', '.join(phase.tasks)}" if several else "has another kind or other labels"
+    whose = f"{name}, its parent{where}," if several else f"the head of {name}, its parent{where},"
+    return f"phases.{phase.name}.keep_head: {whose} {wrong}"
 
 
 def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> Iterator[str]:

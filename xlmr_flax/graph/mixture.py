@@ -1,13 +1,14 @@
 """Phases of several tasks: each task's own settings, which head serves what, and what a mixture must not be."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from xlmr_flax.config.load import did_you_mean
-from xlmr_flax.config.schema import Mixture, Phase, Share
+from xlmr_flax.config.schema import Mixture, MixtureTask, Phase
 from xlmr_flax.tasks.catalogue import TASKS, task
-from xlmr_flax.tasks.task import Task, fits
+from xlmr_flax.tasks.task import Task, fits, identity
 
 # What a sampling reads beside the sizes of its tasks.
 READ = {"capped": "cap", "temperature": "temperature", "weights": "weights"}
@@ -23,7 +24,7 @@ def members(phase: Phase) -> tuple[Phase, ...]:
 
 
 def _member(phase: Phase, name: str) -> Phase:
-    own = next((share for share in phase.mixture.each if share.task == name), Share(task=name))
+    own = next((share for share in phase.mixture.each if share.task == name), MixtureTask(task=name))
     changes: dict[str, Any] = {
         "tasks": (name,),
         "mixture": Mixture(),
@@ -48,22 +49,36 @@ def _defaults(*names: str) -> dict[str, Any]:
 
 
 def head_for(names: tuple[str, ...], wanted: Task) -> str | None:
-    """The task of a phase whose head scores or predicts `wanted`: its own, or the first with the same labels.
+    """The task of a phase whose head scores or predicts `wanted`: its own, or one with the same labels.
 
-    Sentences are embedded without a head, under any of them.
+    Of those the first that trained on the same rows comes first: SQuAD's head serves XQuAD and MLQA. Sentences are
+    embedded without a head, under any of them.
     """
     if wanted.name in names or wanted.head.kind == "embedding":
         return wanted.name if wanted.name in names else names[0]
     if wanted.head.labels_read:  # which labels there are is known of a task's own rows alone
         return None
-    return next((name for name in names if task(name).head == wanted.head), None)
+    return _nearest([name for name in names if task(name).head == wanted.head], wanted)
 
 
 def head_from(names: tuple[str, ...], child: str) -> str | None:
-    """The task of a parent whose head a child's task can start from: its own, or the first that fits."""
+    """The task of a parent whose head a child's task can start from: its own, or one that fits."""
     if child in names:
         return child
-    return next((name for name in names if fits(task(child).head, task(name).head)), None)
+    return _nearest([name for name in names if fits(task(child).head, task(name).head)], task(child))
+
+
+def _nearest(able: list[str], wanted: Task) -> str | None:
+    return next(
+        (name for name in able if training_rows(task(name)) == training_rows(wanted)), able[0] if able else None
+    )
+
+
+def training_rows(declared: Task) -> Any:
+    """Where a task's training rows come from, whatever the task is called."""
+    if declared.train is None:
+        return declared.name
+    return {**identity(declared, declared.train, declared.train_lang), "task": ""}
 
 
 def settings(phase: Phase) -> dict[str, Any]:
@@ -101,6 +116,20 @@ def rates(phase: Phase, sizes: tuple[int, ...]) -> tuple[float, ...]:
         masked if masked is not None and name == "mlm" else share
         for name, share in zip(phase.tasks, shares, strict=True)
     )
+
+
+def steps_of_mixture(phase: Phase, sizes: tuple[int, ...]) -> int:
+    """As many steps as each task alone would take for the phase's epochs, all together, by how many are taken of each.
+
+    Masked LM with a share of its own adds its steps to those of the others, however much text there is.
+    """
+    beside = phase.mixture.mlm_frac if "mlm" in phase.tasks else None
+    counted = [
+        size * (phase.epochs or 1.0) / one.batch_size
+        for one, size in zip(members(phase), sizes, strict=True)
+        if beside is None or one.tasks != ("mlm",)
+    ]
+    return max(1, math.ceil(sum(counted) / (1 - (beside or 0.0)) - 1e-9))
 
 
 def mixture_problems(phase: Phase) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from xlmr_flax.config.schema import Evaluation, Experiment, Model, Phase, TextFiles
 from xlmr_flax.config.settings import what
 from xlmr_flax.config.world import WorldSettings
-from xlmr_flax.graph.mixture import settings
+from xlmr_flax.graph.mixture import head_for, settings
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.task import identity
 
@@ -235,6 +235,12 @@ class EvalNode:
     def name(self) -> str:
         """The task's name."""
         return self.task
+
+    @property
+    def trained(self) -> PhaseNode:
+        """The phase as the task sees it whose head is scored."""
+        name = head_for(self.phase.tasks, task(self.task))
+        return next(one for one in self.phase.members if one.task == name)
 
     @property
     def is_retrieval(self) -> bool:

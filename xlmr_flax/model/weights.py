@@ -3,7 +3,7 @@
 import enum
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,25 +125,36 @@ class Loaded(NamedTuple):
 Put = Callable[[str, np.ndarray], Any]
 
 
-def load(folder: Path, model: Model, key: jax.Array, *, head: bool = False, put: Put | None = None) -> Loaded:
+def load(
+    folder: Path,
+    model: Model,
+    key: jax.Array,
+    *,
+    head: bool = False,
+    parts: Sequence[str] = ("encoder", "head"),
+    put: Put | None = None,
+) -> Loaded:
     """The weights of a folder as parameters of `model`, float32.
 
     The pooler and the masked-LM head are carried where the files have them. `head` asks for the task's own head too,
     and is for checkpoints of this very task. What is not carried is drawn from `key`. Arrays come one by one,
     each given to `put` with its path before the next is read, so that it may go to devices; by default it stays here.
+    Of several tasks' heads each is read by itself: `parts` says what of the parameters is wanted.
     """
     put = put or (lambda path, array: array)
     tensors = _without_prefix(folder, open_folder(folder))
     wanted, fresh = _wanted(model, tensors, head)
     shapes = dict(flat(jax.eval_shape(model.init_params, key)))
     _check(folder, model.arch, wanted, shapes, tensors)
-    params: Tree = {"encoder": {}, "head": {}}
+    shapes = {path: shape for path, shape in shapes.items() if path.split(".")[0] in parts}
+    params: Tree = {part: {} for part in parts}
     drawn = dict(flat({"head": jax.jit(model.init_head)(key)})) if fresh else {}
     for path, shape in shapes.items():
         leaf = wanted.get(path)
         array = _assemble(leaf, shape.shape, model.arch, tensors) if leaf else np.asarray(drawn[path])
         plant(params, path, put(path, array))
-    return Loaded(params, tuple(sorted(wanted)), tuple(sorted(fresh)), _dropped(model.arch, wanted, tensors))
+    carried, fresh = (tuple(sorted(path for path in paths if path in shapes)) for paths in (wanted, fresh))
+    return Loaded(params, carried, fresh, _dropped(model.arch, wanted, tensors))
 
 
 def check(folder: Path, model: Model, *, head: bool = False) -> None:

@@ -87,6 +87,7 @@ class Program(NamedTuple):
             "step": self.step,
             "rows": self.shape.rows,
             "length": self.shape.length,
+            **({"task": self.shape.task} if self.shape.task else {}),
             "share_of_steps": self.shape.share,
             "compile_seconds": self.built.compile_seconds,
             "hbm_bytes_per_chip": _times(self.built.hbm_bytes, chip.devices),
@@ -126,10 +127,10 @@ def phase_figures(
 ) -> dict[str, Any]:
     """Hours of a phase's training steps, all chips' hours, and their price where one is given for a chip's hour."""
     trained = [one for one in programs if one.phase == phase and one.step == "train"]
-    seconds = [one.step_seconds for one in trained]
+    known = [(one.shape.share, one.step_seconds) for one in trained]
     hours = None
-    if steps is not None and all(one is not None for one in seconds):
-        hours = steps * sum(one.shape.share * (took or 0.0) for one, took in zip(trained, seconds, strict=True)) / 3600
+    if steps is not None and all(None not in pair for pair in known):
+        hours = steps * sum((share or 0.0) * (took or 0.0) for share, took in known) / 3600
     figures = {"phase": phase, "steps": steps, "hours": hours, "chip_hours": _times(hours, chips)}
     return figures if price is None else {**figures, "price": _times(hours, chips * price)}
 

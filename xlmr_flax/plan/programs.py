@@ -13,12 +13,15 @@ from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.batch import Batch, MaskedTarget, Tokens
 from xlmr_flax.data.batches import Examples, Masking, TrainingBatches, real_tokens
 from xlmr_flax.data.encoded import Encoded
+from xlmr_flax.data.mixture import MixedBatches
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import Pooling
 from xlmr_flax.model.smoothing import Smoothing
+from xlmr_flax.train.optimizer import make_optimizer
 from xlmr_flax.train.sharding import ROWS, TOKENS
 from xlmr_flax.train.step import (
     Course,
+    MakeOptimizer,
     abstract_params,
     abstract_state,
     make_embed_step,
@@ -35,11 +38,12 @@ class Shape(NamedTuple):
 
     rows: int  # of all devices and micro-batches
     length: int
-    share: float  # of the steps
+    share: float | None  # of the steps; None is unknown
     batch: Batch
     items: float
     tokens: float  # that are not padding
     flops: float  # of a forward pass over them
+    task: str | None = None  # whose, in a phase of several
 
 
 class Measured(NamedTuple):
@@ -55,6 +59,16 @@ def training_shapes(batches: TrainingBatches, arch: Architecture, *, steps: int)
     """The shapes of a phase's first steps, the most frequent first."""
     found = (batches(step) for step in range(min(steps, SAMPLED_STEPS)))
     return shapes(((batch, batches.batch_size) for batch in found), arch)
+
+
+def mixed_shapes(batches: MixedBatches, arch: Architecture, *, steps: int) -> list[Shape]:
+    """The same of a phase of several tasks: the shapes of each task's first steps, by its share of all steps."""
+    found: list[Shape] = []
+    for task, part in batches.parts.items():
+        made = (part.batch_in(number, batches.by_task[task]) for number in range(min(steps, SAMPLED_STEPS)))
+        for shape in shapes(((batch, part.batch_size) for batch in made), arch):
+            found.append(shape._replace(share=shape.share * float(batches.shares[task]), task=task))
+    return sorted(found, key=lambda shape: -shape.share)
 
 
 def shapes(found: Iterable[tuple[Batch, int]], arch: Architecture) -> list[Shape]:
@@ -115,10 +129,17 @@ def full_examples(
 
 
 def train_program(
-    model: Model, optim: Optim, mesh: Mesh, batch: Batch, smoothing: Smoothing | None = None
+    model: Model,
+    optim: Optim,
+    mesh: Mesh,
+    batch: Batch,
+    smoothing: Smoothing | None = None,
+    *,
+    optimizer: MakeOptimizer = make_optimizer,
 ) -> jax.stages.Lowered:
     """The training step, traced and not compiled."""
-    state, step = abstract_state(model, optim, mesh), make_train_step(model, optim, mesh, smoothing)
+    state = abstract_state(model, optim, mesh, optimizer=optimizer)
+    step = make_train_step(model, optim, mesh, smoothing, optimizer=optimizer)
     return step.lower(state, abstract_batch(batch, mesh, lead=1), _course(mesh))
 
 

@@ -18,8 +18,9 @@ def print_programs(found: list[Program], out: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for one in found:
-        share = f" · {one.shape.share:.0%} of steps" if one.shape.share < 1 else ""
-        table.add_column(f"{one.phase} {one.step}\n{one.shape.rows} x {one.shape.length}{share}", justify="right")
+        share = "" if one.shape.share == 1 else f" · {_share(one.shape.share)} of steps"
+        task = f" {one.shape.task}" if one.shape.task else ""
+        table.add_column(f"{one.phase} {one.step}{task}\n{one.shape.rows} x {one.shape.length}{share}", justify="right")
     columns = [_lines(one) for one in found]
     for name in columns[0] if columns else ():
         table.add_row(name, *(column[name] for column in columns))
@@ -87,6 +88,10 @@ def _exchange(one: Program, kind: str) -> str:
         return UNKNOWN
     entry = exchanged(one.cost.collectives, one.slice_.chip).get(kind)
     return f"{entry['count']} · {entry['bytes'] / 1e6:.1f} MB" if entry else "–"
+
+
+def _share(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.0%}"
 
 
 def _gib(value: int | None) -> str:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from xlmr_flax.config.architecture import XLMR_VOCABULARY, Architecture
-from xlmr_flax.config.schema import Experiment, Model
+from xlmr_flax.config.schema import Experiment, Model, Phase
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.check import architecture
+from xlmr_flax.graph.mixture import steps_of_mixture
 from xlmr_flax.graph.nodes import PhaseNode, TokenizerNode, folder_name, is_done, key_of
 from xlmr_flax.graph.told import told_examples
 from xlmr_flax.storage.places import look
@@ -153,13 +154,20 @@ def _own_steps(node: PhaseNode) -> int | None:
     phase = node.phase
     if phase.steps:
         return phase.steps
-    examples = (
-        told_examples(node.world.settings, node.task, node.train) if node.world and len(phase.tasks) == 1 else None
-    )
-    if examples is None or phase.epochs is None:
+    sizes = [_taken(part, phase) for part in node.members]
+    if None in sizes or phase.epochs is None:
         return None
-    items = min(examples * len(node.langs), phase.max_examples or math.inf)
-    return max(1, math.ceil(items * phase.epochs / phase.batch_size))
+    if node.mixed:
+        return steps_of_mixture(phase, tuple(size or 0 for size in sizes))
+    return max(1, math.ceil((sizes[0] or 0) * phase.epochs / phase.batch_size))
+
+
+def _taken(part: PhaseNode, phase: Phase) -> int | None:
+    """How many examples a task of a phase takes; text counts nothing where masked LM has a share of its own."""
+    if part.text:
+        return 0 if len(phase.tasks) > 1 and phase.mixture.mlm_frac else None
+    examples = told_examples(part.world.settings, part.task, part.train) if part.world else None
+    return None if examples is None else int(min(examples * len(part.langs), phase.max_examples or math.inf))
 
 
 def parameters(node: PhaseNode) -> int | None:

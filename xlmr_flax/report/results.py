@@ -134,8 +134,9 @@ def flags(node: EvalNode) -> list[str]:
         found.append("transductive")
     if node.split != (task(node.task).test or node.split):
         found.append(f"split {node.split}")
-    if not node.phase.text and node.phase.langs != (task(node.phase.task).train_lang,):
-        found.append(f"trained in {', '.join(node.phase.langs)}")
+    trained = node.trained
+    if not trained.text and trained.langs != (task(trained.task).train_lang,):
+        found.append(f"trained in {', '.join(trained.langs)}")
     return found
 
 

@@ -6,8 +6,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from xlmr_flax.data.batch import Batch
-from xlmr_flax.data.batches import TrainingBatches
-from xlmr_flax.train.clock import StepFn, shape_of
+from xlmr_flax.data.mixture import Batches
+from xlmr_flax.train.clock import StepFn, program_of
+
+Program = tuple[int | str, ...]  # rows, length, and in a phase of several tasks the task
 
 PATIENCE_SECS = 1.0  # a wait for the compiler that takes longer is told
 
@@ -21,7 +23,7 @@ class Ahead:
 
     def __init__(
         self,
-        batches: TrainingBatches,
+        batches: Batches,
         *,
         start: int,
         stop: int,
@@ -30,7 +32,7 @@ class Ahead:
     ) -> None:
         self.batches, self.start, self.stop, self.compile, self.say = batches, start, stop, compile, say
         self._lock, self._closing = threading.Lock(), False
-        self._programs: dict[tuple[int, int], Future[None]] = {}
+        self._programs: dict[Program, Future[None]] = {}
         self._thread = threading.Thread(target=self._look, name="ahead", daemon=True)
 
     def __enter__(self) -> "Ahead":
@@ -46,12 +48,12 @@ class Ahead:
         """The step, which waits for its program where that is still being compiled."""
 
         def ready_step(state: Any, batch: Batch) -> tuple[Any, Any]:
-            self._await(shape_of(batch))
+            self._await(program_of(batch))
             return step_fn(state, batch)
 
         return ready_step
 
-    def _await(self, shape: tuple[int, int]) -> None:
+    def _await(self, shape: Program) -> None:
         program, mine = self._claim(shape)
         if mine:
             program.set_result(None)  # nobody is at it: the call compiles
@@ -62,7 +64,7 @@ class Ahead:
             self.say(f"compiling {shape[0]} x {shape[1]}")
             program.result()
 
-    def _claim(self, shape: tuple[int, int]) -> tuple[Future[None], bool]:
+    def _claim(self, shape: Program) -> tuple[Future[None], bool]:
         with self._lock:
             if shape in self._programs:
                 return self._programs[shape], False

@@ -141,3 +141,8 @@ def shape_of(batch: Batch) -> tuple[int, int]:
     """The rows of all micro-batches, and their length."""
     parts, rows, length = batch.tokens.ids_BL.shape
     return parts * rows, length
+
+
+def program_of(batch: Batch) -> tuple[int | str, ...]:
+    """What a batch's step is compiled for: the same, and in a phase of several tasks the task."""
+    return (*shape_of(batch), batch.task) if batch.task else shape_of(batch)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class Log:
 
     A row is the mean over the steps since the row before it that were applied: sums and counts are added first and
     divided once. It has no loss where none was. `skipped_steps` counts from the phase's beginning. In a bucket, which
-    cannot append, the files are those that were last published.
+    cannot append, the files are those that were last published. In a phase of several tasks, where `task_of` tells
+    whose a batch is, each task has a loss too.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Log:
         console: Console,
         watch: Watch,
         carried: Mapping[str, Any] | None = None,
+        task_of: Callable[[int], str] | None = None,
     ) -> None:
         self.published, self.folder = folder, local_of(folder)
         if is_remote(folder):
@@ -59,7 +61,7 @@ class Log:
         watch.restore(carried["watch"])
         first = start - len(carried["outcomes"]) + 1
         self.held = [(step, _outcome(*one)) for step, one in enumerate(carried["outcomes"], first)]
-        self.watch = watch
+        self.watch, self.task_of = watch, task_of
         self.examples, self.tokens = carried["examples"], carried["tokens"]
         self.console, self.waiting = console, []
         self.began = time.monotonic()
@@ -125,20 +127,33 @@ class Log:
 
     def _write_waiting(self) -> None:
         for step, held, examples, tokens in self.waiting:
-            got = [outcome for _, outcome in self._seen(held)]
-            applied = [one for one in got if not one.in_row]
-            loss = float(sum(one.total for one in applied)) / max(float(sum(one.count for one in applied)), 1.0)
+            got = self._seen(held)
+            applied = [(at, one) for at, one in got if not one.in_row]
+            loss, by_task = self._loss([one for _, one in applied]), self._by_task(applied)
             now = time.monotonic()
             secs, self.began = max(now - self.began, 1e-9), now
             rates = {"examples_per_second": round(examples / secs, 2), "tokens_per_second": round(tokens / secs, 1)}
-            losses = {"loss": loss} if applied else {}
+            losses = {"loss": loss, **{f"loss_{name}": one for name, one in by_task.items()}} if applied else {}
             if applied:
-                self.watch.lost(loss)
-            self.row(step, **losses, **rates, skipped_steps=int(got[-1].skipped))
+                self.watch.lost(loss, by_task)
+            self.row(step, **losses, **rates, skipped_steps=int(got[-1][1].skipped))
             says = f"loss {loss:.3f} · " if applied else "no step applied · "
             says += f"{examples / secs:,.0f} examples/s · {tokens / secs:,.0f} tokens/s"
             self.progress.update(self.bar, completed=step, says=says)
         self.waiting = []
+
+    def _loss(self, applied: list[Outcome]) -> float:
+        """The mean over all that was counted; of several tasks, which count other things, that of the steps' own."""
+        if self.task_of is None:
+            return _mean(applied)
+        return sum(_mean([one]) for one in applied) / max(len(applied), 1)
+
+    def _by_task(self, applied: list[tuple[int, Outcome]]) -> dict[str, float]:
+        """The loss of each task that had steps here, in a phase of several; the first step has the first batch."""
+        by_task: dict[str, list[Outcome]] = {}
+        for step, one in applied if self.task_of else ():
+            by_task.setdefault(self.task_of(step - 1), []).append(one)
+        return {name: _mean(ones) for name, ones in sorted(by_task.items())}
 
     def _close_row(self, step: int) -> None:
         self.waiting, self.held = [(step, self.held, self.examples, self.tokens)], []
@@ -150,6 +165,10 @@ class Log:
         for step, outcome in got:
             self.watch.see(step, outcome)
         return got
+
+
+def _mean(outcomes: list[Outcome]) -> float:
+    return float(sum(one.total for one in outcomes)) / max(float(sum(one.count for one in outcomes)), 1.0)
 
 
 def _outcome(total: float, count: float, skipped: int, in_row: int) -> Outcome:

@@ -10,7 +10,8 @@ from typing import Any
 import grain
 
 from xlmr_flax.data.batch import Batch
-from xlmr_flax.data.batches import TrainingBatches, real_tokens
+from xlmr_flax.data.batches import real_tokens
+from xlmr_flax.data.mixture import Batches
 from xlmr_flax.errors import Interrupted
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.processes import several, stop_agreed
@@ -107,7 +108,7 @@ def train(
     *,
     start: int,
     plan: Plan,
-    batches: TrainingBatches,
+    batches: Batches,
     step_fn: Callable[[Any, Batch], tuple[Any, Any]],
     place: Callable[[Batch], Batch],
     evaluate: Callable[[Any], dict[str, float]],
@@ -149,11 +150,11 @@ def train(
             raise Interrupted(f"stopped at step {now} of {plan.steps}, all saved; run the same command to continue")
         host = next(reader)
         state, outcome = step_fn(state, place(host))
-        log.step(now + 1, outcome, examples=batches.batch_size, tokens=real_tokens(host))
+        log.step(now + 1, outcome, examples=batches.items_in(now), tokens=real_tokens(host))
     raise AssertionError("the last step returns")
 
 
-def read(batches: TrainingBatches, start: int, stop: int) -> grain.IterDataset:
+def read(batches: Batches, start: int, stop: int) -> grain.IterDataset:
     """Batches `start` … `stop`, made ahead by threads; which batch comes when is a matter of its number alone."""
     options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_AHEAD)
     return grain.MapDataset.range(start, stop).map(batches).to_iter_dataset(options)

@@ -19,7 +19,7 @@ from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.encoder import Place, take_rows
 from xlmr_flax.model.heads import HeadSpec, Pooling
 from xlmr_flax.model.smoothing import Smoothing
-from xlmr_flax.train.optimizer import make_optimizer
+from xlmr_flax.train.optimizer import make_optimizer, make_optimizer_by_part
 from xlmr_flax.train.processes import put
 from xlmr_flax.train.sharding import (
     ROWS,
@@ -58,6 +58,9 @@ def state_of(parts: dict[str, Any]) -> State:
     return State({"encoder": parts["encoder"], "head": parts["head"]}, parts["optimizer"], **parts["counters"])
 
 
+MakeOptimizer = Callable[[Optim], optax.GradientTransformation]
+
+
 class Course(NamedTuple):
     """What a phase adds to a compiled step; arrays and not constants, so that phases share the program."""
 
@@ -65,6 +68,9 @@ class Course(NamedTuple):
     peak_lr: jax.Array
     warmup_steps: jax.Array
     steps: jax.Array
+
+
+TrainStep = Callable[[State, Batch, Course], tuple[State, Outcome]]
 
 
 @functools.lru_cache(maxsize=32)
@@ -187,9 +193,11 @@ def initial_head(model: Model, mesh: Mesh, *, key: jax.Array) -> Params:
     return _head_program(model, mesh)(key)
 
 
-def initial_state(model: Model, optim: Optim, mesh: Mesh, params: Params) -> State:
+def initial_state(
+    model: Model, optim: Optim, mesh: Mesh, params: Params, *, optimizer: MakeOptimizer = make_optimizer
+) -> State:
     """The state before the first step."""
-    opt = _opt_program(model, _program_part(optim), mesh)(params)
+    opt = _opt_program(model, _program_part(optim), mesh, optimizer)(params)
     none = put([np.int32(0)] * 3, [NamedSharding(mesh, P())] * 3)
     return State(params, opt, *none)
 
@@ -204,9 +212,22 @@ def _head_program(model: Model, mesh: Mesh) -> Callable[[jax.Array], Params]:
     return jax.jit(model.init_head, out_shardings=_places(abstract_params(model, mesh)["head"]))
 
 
+def initial_head_opt(model: Model, optim: Optim, mesh: Mesh, head: Params) -> Any:
+    """What an optimizer by part keeps of a head alone, before its first step."""
+    return _head_opt_program(model, _program_part(optim), mesh)(head)
+
+
 @functools.lru_cache(maxsize=32)
-def _opt_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[Params], Any]:
-    return jax.jit(make_optimizer(optim).init, out_shardings=_places(abstract_state(model, optim, mesh).opt))
+def _opt_program(model: Model, optim: Optim, mesh: Mesh, optimizer: MakeOptimizer) -> Callable[[Params], Any]:
+    like = abstract_state(model, optim, mesh, optimizer=optimizer)
+    return jax.jit(optimizer(optim).init, out_shardings=_places(like.opt))
+
+
+@functools.lru_cache(maxsize=32)
+def _head_opt_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[Params], Any]:
+    like = abstract_state(model, optim, mesh, optimizer=make_optimizer_by_part)
+    tx = make_optimizer_by_part(optim)
+    return jax.jit(lambda head: tx.init({"head": head})["head"], out_shardings=_places(like.opt["head"]))
 
 
 def _places(tree: Any) -> Any:
@@ -218,13 +239,13 @@ def abstract_params(model: Model, mesh: Mesh) -> Params:
     return _placed(jax.eval_shape(model.init_params, jax.random.key(0)), model, mesh)
 
 
-def abstract_state(model: Model, optim: Optim, mesh: Mesh) -> State:
+def abstract_state(model: Model, optim: Optim, mesh: Mesh, *, optimizer: MakeOptimizer = make_optimizer) -> State:
     """The same of a whole state."""
 
     def make() -> State:
         params = model.init_params(jax.random.key(0))
         none = jnp.zeros((), jnp.int32)
-        return State(params, make_optimizer(optim).init(params), none, none, none)
+        return State(params, optimizer(optim).init(params), none, none, none)
 
     return _placed(jax.eval_shape(make), model, mesh)
 
@@ -240,7 +261,8 @@ def place_batch(batch: Batch, mesh: Mesh, *, lead: int) -> Batch:
     """A host batch onto the devices; `lead` axes stand before the rows."""
 
     rows, tokens = (NamedSharding(mesh, P(*(None,) * lead, *spec)) for spec in (ROWS, TOKENS))
-    return put(batch, Batch(Tokens(tokens, rows, rows), jax.tree.map(lambda _: rows, batch.target)))
+    places = Batch(Tokens(tokens, rows, rows), jax.tree.map(lambda _: rows, batch.target))
+    return put(batch._replace(task=None), places)._replace(task=batch.task)
 
 
 def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
@@ -252,10 +274,15 @@ def place_course(optim: Optim, mesh: Mesh, *, seed: int, steps: int) -> Course:
 
 
 def make_train_step(
-    model: Model, optim: Optim, mesh: Mesh, smoothing: Smoothing | None = None
-) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
+    model: Model,
+    optim: Optim,
+    mesh: Mesh,
+    smoothing: Smoothing | None = None,
+    *,
+    optimizer: MakeOptimizer = make_optimizer,
+) -> TrainStep:
     """The jitted step; it takes and gives back the same storage, and the state it was given is gone."""
-    return _train_program(model, _program_part(optim), mesh, smoothing)
+    return _train_program(model, _program_part(optim), mesh, smoothing, optimizer)
 
 
 def _program_part(optim: Optim) -> Optim:
@@ -265,10 +292,10 @@ def _program_part(optim: Optim) -> Optim:
 
 @functools.lru_cache(maxsize=32)
 def _train_program(
-    model: Model, optim: Optim, mesh: Mesh, smoothing: Smoothing | None
-) -> Callable[[State, Batch, Course], tuple[State, Outcome]]:
-    tx = make_optimizer(optim)
-    kept = _places(abstract_state(model, optim, mesh))
+    model: Model, optim: Optim, mesh: Mesh, smoothing: Smoothing | None, optimizer: MakeOptimizer
+) -> TrainStep:
+    tx = optimizer(optim)
+    kept = _places(abstract_state(model, optim, mesh, optimizer=optimizer))
     gradients = batch_gradients if model.spec.kind == "dual" else summed_gradients
     if smoothing:
         gradients = functools.partial(summed_gradients, smoothing=smoothing)

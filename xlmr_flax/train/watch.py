@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -26,7 +27,7 @@ class Watch:
 
     def __init__(self, name: str, *, max_skipped_steps: int, batch_of: Callable[[int], str]) -> None:
         self.name, self.limit, self.batch_of = name, max_skipped_steps, batch_of
-        self.rows, self.losses = 0, list[float]()
+        self.falls = {"": Fall()}  # of the whole, and in a phase of several tasks of each
 
     def see(self, step: int, outcome: Outcome) -> None:
         """Raises SickError when this step is one too many that was not applied."""
@@ -41,20 +42,44 @@ class Watch:
             "more warm-up often helps"
         )
 
-    def lost(self, loss: float) -> None:
-        """Takes the loss of the log's next row."""
+    @property
+    def losses(self) -> list[float]:
+        """Those of the log's rows that are kept."""
+        return self.falls[""].losses
+
+    def lost(self, loss: float, by_task: Mapping[str, float] | None = None) -> None:
+        """Takes the loss of the log's next row, and those of the tasks that had steps in it."""
+        for name, one in {"": loss, **(by_task or {})}.items():
+            self.falls.setdefault(name, Fall()).add(one)
+
+    def never_fell(self, task: str = "") -> bool:
+        """Whether the loss ended where it began, that of one task where it is named."""
+        return task in self.falls and self.falls[task].never_fell()
+
+    def carry(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it, as plain JSON."""
+        whole, *tasks = ((name, {"rows": one.rows, "losses": one.losses}) for name, one in self.falls.items())
+        return {**whole[1], **({"tasks": dict(tasks)} if tasks else {})}
+
+    def restore(self, carried: Mapping[str, Any]) -> None:
+        """Goes on from what `carry` gave."""
+        each = {"": carried, **carried.get("tasks", {})}
+        self.falls = {name: Fall(one["rows"], list(one["losses"])) for name, one in each.items()}
+
+
+@dataclass
+class Fall:
+    """The first of some losses, and the last ones."""
+
+    rows: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    def add(self, loss: float) -> None:
+        """Takes the next one."""
         self.rows += 1
         self.losses = [*self.losses[:1], *self.losses[1:][1 - ROWS :], loss]
 
     def never_fell(self) -> bool:
-        """Whether the loss ended where it began: the mean of the last rows, at most half of all, against the first."""
+        """Whether they ended where they began: the mean of the last rows, at most half of all, against the first."""
         last = self.losses[1:][-min(ROWS, self.rows // 2) :]
         return self.rows >= FEWEST_ROWS and never_fell(self.losses[0], fmean(last))
-
-    def carry(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it, as plain JSON."""
-        return {"rows": self.rows, "losses": self.losses}
-
-    def restore(self, carried: Mapping[str, Any]) -> None:
-        """Goes on from what `carry` gave."""
-        self.rows, self.losses = carried["rows"], list(carried["losses"])

@@ -1,0 +1,212 @@
+"""What a phase trains on: its tasks' examples, models and splits to select on, checked before anything is written."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.data.batches import Examples
+from xlmr_flax.data.examples import fingerprints, load_examples, load_languages, load_text, text_fingerprints
+from xlmr_flax.data.mixture import Batches, Taken, steps_over, taken, training_batches
+from xlmr_flax.data.tokenizer import Tokenizer
+from xlmr_flax.errors import InputError
+from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.robust import switch_fingerprints, switch_of
+from xlmr_flax.execute.trained import check_length, head_spec, heads_in, shape_of, tokenizer_in
+from xlmr_flax.graph.mixture import head_from
+from xlmr_flax.graph.nodes import PhaseNode
+from xlmr_flax.model.build import Model
+from xlmr_flax.sources.rows import Row
+from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.files import other_release, rows
+from xlmr_flax.tasks.labels import with_labels
+from xlmr_flax.tasks.task import Task
+from xlmr_flax.train.sharding import row_shards, rows_per_shard
+from xlmr_flax.train.step import abstract_params, make_model
+
+
+class Chosen(NamedTuple):
+    """Rows to select on, in one language."""
+
+    lang: str
+    rows: list[Row]
+    examples: Examples
+
+
+class Part(NamedTuple):
+    """One task of a phase: what of its examples is taken, and the rows to select on."""
+
+    node: PhaseNode  # the phase as the task sees it
+    task: Task
+    model: Model
+    taken: Taken
+    select: list[Chosen]
+
+    @property
+    def examples(self) -> Examples:
+        """All that there are of it."""
+        return self.taken.examples
+
+    @property
+    def metric(self) -> str:
+        """What a checkpoint is selected by."""
+        selection = self.node.phase.selection
+        return (selection.metric if selection else None) or self.task.metric
+
+
+class Material(NamedTuple):
+    """What a phase trains on, checked whole before anything is written."""
+
+    arch: Architecture
+    tokenizer: Tokenizer
+    parts: tuple[Part, ...]
+    steps: int
+    sources: dict[str, str]
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """By task; they differ in their heads."""
+        return {part.node.task: part.model for part in self.parts}
+
+    @property
+    def task(self) -> Task:
+        """That of a phase of one."""
+        return self._only.task
+
+    @property
+    def model(self) -> Model:
+        """That of a phase of one task."""
+        return self._only.model
+
+    @property
+    def examples(self) -> Examples:
+        """Those of a phase of one task."""
+        return self._only.examples
+
+    @property
+    def _only(self) -> Part:
+        (part,) = self.parts
+        return part
+
+    def batches(self, node: PhaseNode, context: Context, *, seed: int) -> Batches:
+        """The phase's batches in the order of a seed."""
+        shards = row_shards(context.mesh)
+        found = [part.taken for part in self.parts]
+        return training_batches(node.phase, found, seed=seed, steps=self.steps, packed_over=shards)
+
+
+def prepare(node: PhaseNode, context: Context) -> Material:
+    """Reads, encodes and checks everything that a phase needs, and writes nothing but the cache."""
+    tokenizer = tokenizer_in(context.folders.tokenizer_of(node))
+    arch = shape_of(node, tokenizer)
+    parts = tuple(_part(member, context, arch, tokenizer) for member in node.members)
+    steps = steps_over(node.phase, [part.taken for part in parts]) + added_steps(node, tokenizer, context.folders)
+    return Material(arch, tokenizer, parts, steps, sources_of(node, context))
+
+
+def _part(node: PhaseNode, context: Context, arch: Architecture, tokenizer: Tokenizer) -> Part:
+    phase, folders = node.phase, context.folders
+    declared = with_labels(task(node.task), node.train, node.langs, folders.data_of(node))
+    field = f"phases.{phase.name}"
+    _check_kept_head(node, context, declared)
+    # Whole examples go to a device: the options of a choice are never parted.
+    rows_per_shard(
+        phase.batch_size // phase.accumulation, row_shards(context.mesh), field=f"{field}.batch_size / accumulation"
+    )
+    check_length(arch, phase.length, field=f"{field}.length")
+    model = make_model(
+        arch,
+        head_spec(declared.head, phase),
+        compute=node.model.compute,
+        remat=context.experiment.model.remat,
+        scan_layers=context.experiment.model.scan_layers,
+        reshard_after_forward=context.experiment.mesh.reshard_after_forward,
+        mesh=context.mesh,
+    )
+    abstract_params(model, context.mesh)  # refuses a mesh over which they do not split
+    switch = switch_of(phase, node.langs, tokenizer, folders.data_of(node))
+    found = taken(training_examples(node, declared, tokenizer, folders), phase, seed=node.seed, switch=switch)
+    if not len(found.chosen):
+        raise InputError(f"{field}: {node.task} gives nothing to train on")
+    material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
+    select = []
+    for lang in node.select_langs if node.select and phase.selection else ():
+        read = rows(declared, node.select, lang, folders.data_of(node))[: phase.selection.max_examples]
+        kept = load_examples(declared, node.select, lang, **material).first_rows(len(read))
+        select.append(Chosen(lang, read, kept))
+    return Part(node, declared, model, found, select)
+
+
+def training_examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer, folders: Folders) -> Examples:
+    """What a phase trains on, encoded: the experiment's text, or the rows of its task in all of its languages."""
+    phase = node.phase
+    material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
+    if node.text:
+        return load_text(node.text, mask_rate=phase.mask_rate, **material)
+    return load_languages(declared, node.train, node.langs, **material)
+
+
+def added_steps(node: PhaseNode, tokenizer: Tokenizer, folders: Folders) -> int:
+    """The steps that the phases for which one stands would have taken, of their own data."""
+    steps = 0
+    for other in node.stands_for:
+        found = [
+            taken(training_examples(one, task(one.task), tokenizer, folders), one.phase, seed=one.seed)
+            for one in other.members
+        ]
+        steps += steps_over(other.phase, found)
+    return steps
+
+
+def _check_kept_head(node: PhaseNode, context: Context, declared: Task) -> None:
+    """Raises InputError when the labels that were read are not those of the head that is kept."""
+    if not (declared.head.labels_read and node.phase.keep_head and node.parent):
+        return
+    config = context.folders.of(node.parent) / "config.json"
+    if not config.is_file():  # to be trained yet
+        return
+    source = head_from(node.parent.tasks, node.task)
+    if source is None:  # a head of its own beside those that are kept
+        return
+    kept = heads_in(json.loads(config.read_text(encoding="utf-8")))[source].labels
+    if kept != declared.head.labels:
+        raise InputError(
+            f"phases.{node.phase.name}.keep_head: the head of {node.parent.name} has {len(kept)} labels and the "
+            f"training rows of {declared.name} have {len(declared.head.labels)}, which are not the same; set "
+            f"keep_head=false, or train both on the same split"
+        )
+
+
+def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
+    """The content hash of every file that a phase trains or selects on."""
+    others = {path: digest for one in node.stands_for for path, digest in sources_of(one, context).items()}
+    if node.mixed:
+        return others | {path: digest for part in node.mixed for path, digest in sources_of(part, context).items()}
+    data, declared = context.folders.data_of(node), task(node.task)
+    if node.text:
+        return others | text_fingerprints(node.text, data)
+    read = [(node.train, lang) for lang in node.langs]
+    read += [(node.select, lang) for lang in node.select_langs if node.select]
+    found = {path: digest for spec, lang in read for path, digest in fingerprints(declared, spec, lang, data).items()}
+    return others | found | switch_fingerprints(node.phase, node.langs, data)
+
+
+def releases_of(node: PhaseNode, context: Context) -> list[str]:
+    """What a phase trains on from elsewhere than the source that its task declares first."""
+    if node.mixed:
+        return list(dict.fromkeys(release for part in node.mixed for release in releases_of(part, context)))
+    if node.text:
+        return []
+    declared, data = task(node.task), context.folders.data_of(node)
+    return list(dict.fromkeys(filter(None, (other_release(declared, node.train, lang, data) for lang in node.langs))))
+
+
+def check_sources(folder: Path, now: dict[str, str]) -> None:
+    """Raises InputError when a file is not the one that the phase in `folder` was trained on."""
+    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))["sources"]
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if changed:
+        raise InputError(
+            f"{folder}: {', '.join(changed)} changed since this phase was trained; put the old file back, "
+            "or remove the folder"
+        )
