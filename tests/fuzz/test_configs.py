@@ -78,13 +78,29 @@ def document(tree):
     return "".join(f"{json.dumps(str(key))} = {toml(value)}\n" for key, value in tree.items())
 
 
-TEXTS = [SMALL, *(path.read_text(encoding="utf-8") for path in sorted(CONFIGS.glob("*.toml")))]
+STUDY = f"""
+question = "size"
+baseline = {{ "phases.middle" = "skip" }}
+exclude = [{{ seed = 1, target = "b" }}]
+{SMALL}
+[axes]
+seed = [0, 1]
+"phases.middle" = ["keep", "skip", "updates"]
+"phases.middle.max_examples" = [2, "all"]
+[axes.target]
+a = {{ "phases.target.tasks" = ["xnli"], "phases.target.steps" = 3 }}
+b = {{ "phases.target.tasks" = ["pawsx"], "evaluations.0.tasks" = ["pawsx", "tatoeba"] }}
+"""
+TEXTS = [SMALL, STUDY, *(path.read_text(encoding="utf-8") for path in sorted(CONFIGS.glob("*.toml")))]
 
 
 def test_the_small_config_is_right(tmp_path, ended):
     (tmp_path / "small.toml").write_text(SMALL, encoding="utf-8")
     (tmp_path / "again.toml").write_text(document(tomllib.loads(SMALL)), encoding="utf-8")
-    assert ended("check", str(tmp_path / "small.toml"), str(tmp_path / "again.toml")) == 0
+    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+    (tmp_path / "written.toml").write_text(document(tomllib.loads(STUDY)), encoding="utf-8")
+    names = ("small", "again", "study", "written")
+    assert ended("check", *(str(tmp_path / f"{name}.toml") for name in names)) == 0
 
 
 @pytest.mark.parametrize("cases", [60, long])
@@ -116,7 +132,7 @@ KEYS = (
     "phases", "phases.target", "evaluations.0.langs", "evaluations.9.langs", "model.weights", "tokenizer.path",
     "model.architecture.hidden_size", "world.languages", "world", "splits.xnli.train", "arms.direct.skip", "", ".",
     "a.", "..", "mesh.fsdp", "text.files", "seed.x", "name.x.y", "phases.target.tasks.0", "recipe", "note",
-    "world.nli.train",
+    "world.nli.train", "axes.seed", "axes", "axes.target", "axes.nobody", "axes.phases.middle", "axes.", "question",
 )  # fmt: skip
 VALUES = (
     "", "1", "-1", "x", "none", "1e999", "nan", "inf", "true", "[", "[]", "['xnli']", "{}", "{a=1}", "'", '"', "1\n2",
@@ -128,9 +144,9 @@ VALUES = (
 @pytest.mark.parametrize("cases", [90, long])
 def test_overrides(fuzz, ended, damage, tmp_path, monkeypatch, cases):
     monkeypatch.chdir(tmp_path)
-    Path("x.toml").write_text(SMALL, encoding="utf-8")
 
     def case(draw):
+        Path("x.toml").write_text(draw.choice((SMALL, STUDY)), encoding="utf-8")
         words = [f"{draw.choice(KEYS)}={draw.choice(VALUES)}" for _ in range(draw.choice((1, 1, 2, 3)))]
         if draw.random() < 0.3:
             words = [damage(word.encode("utf-8", "surrogateescape"), draw).decode("utf-8", "surrogateescape")

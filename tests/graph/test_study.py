@@ -342,11 +342,12 @@ def test_a_study_that_cannot_be_run_is_refused(study, changes, wanted):
     [
         ("seed=3", r"seed: the axis seed sets it; choose among its values: axes.seed="),
         ("axes.sed=[3]", r"no axis is called 'sed'; did you mean 'seed'"),
+        ("axes.more=[{a=1}]", r"axes.more: no value is called \{'a': 1\}; there are: one"),
     ],
 )
 def test_an_override_that_an_axis_would_hide_is_refused(study, override, wanted):
     with pytest.raises(InputError, match=wanted):
-        study(AXES, override)
+        study(AXES + '[axes.more]\none = { "phases.target.epochs" = 2 }\n', override)
 
 
 def test_a_recipe_goes_with_the_task_that_the_axis_picks(tmp_path):

@@ -208,7 +208,7 @@ def _override(raw: dict[str, Any], tree: dict[str, Any], override: str) -> None:
     if isinstance(raw[name], dict):  # of labels, some are chosen
         chosen = value if isinstance(value, list) else [value]
         for label in chosen:
-            if label not in raw[name]:
+            if not isinstance(label, str) or label not in raw[name]:
                 near = did_you_mean(str(label), raw[name])
                 raise InputError(f"{key}: no value is called {label!r}{near}; there are: {', '.join(raw[name])}")
         value = {label: raw[name][label] for label in chosen}
