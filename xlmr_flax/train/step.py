@@ -282,6 +282,8 @@ def make_train_step(
     optimizer: MakeOptimizer = make_optimizer,
 ) -> TrainStep:
     """The jitted step; it takes and gives back the same storage, and the state it was given is gone."""
+    if model.spec.kind in ("mlm", "dual"):  # among the tasks of a mixture: what gives no answer trains as ever
+        smoothing = None
     return _train_program(model, _program_part(optim), mesh, smoothing, optimizer)
 
 
