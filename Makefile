@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 EVERY_DAY := not parity and not aot and not large and not ray and not browser and not gcs and not long and not bench
 
-.PHONY: .venv demo studies test parity aot gcs browser large long bench lint
+.PHONY: .venv demo studies test parity aot gcs browser large long bench lint docs
 
 .venv: $(BIN)/xlmr-flax
 
@@ -45,6 +45,11 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 	$@/bin/python -m pip install --quiet --disable-pip-version-check -r lock/peer.txt
 	touch $@
 
+# and with what builds the pages of docs/
+.venv/docs: $(BIN)/xlmr-flax lock/docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r lock/docs.txt
+	touch $@
+
 demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
@@ -82,6 +87,11 @@ long: .venv/aot .venv/bench
 # speeds beside those of the libraries that do the same
 bench: .venv/bench .venv/aot .venv/peer
 	$(PYTEST) -m bench -s
+
+# warnings are errors: a link that leads nowhere, a section of the README that is gone
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(PYTEST) tests/docs
 
 lint: $(BIN)/xlmr-flax
 	$(BIN)/ruff format --check .
