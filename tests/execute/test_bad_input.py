@@ -487,7 +487,7 @@ def test_a_key_that_no_part_has_is_told(started):
 TARGETS = {
     "no such folder": (
         ["eval", "./absent", "--tasks", "xnli", "--langs", "de"],
-        r"weights='\./absent': no such folder; give one",
+        r"\./absent: no such folder; name a run's \(the last line",
     ),
     "no model in the folder": (["eval", "data", "--tasks", "xnli", "--langs", "de"], r"data: no config\.json here"),
     "a task that does not exist": (

@@ -1,5 +1,6 @@
 """train.jsonl: means of sums, one row late, whole again after a restart."""
 
+import io
 import json
 
 import numpy as np
@@ -68,6 +69,22 @@ def test_of_several_tasks_each_has_its_loss_and_the_steps_have_their_mean_whatev
         "": [found[0]["loss"], 1.0], "nli": [1.5, 1.0], "text": [2.75],
     }  # fmt: skip
     assert carried["watch"].keys() == {"rows", "losses", "tasks"}
+
+
+def test_a_log_file_gets_a_line_now_and_then_and_a_terminal_a_bar(tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("xlmr_flax.train.log.time.monotonic", lambda: clock[0])
+    told = {}
+    for kind in ("file", "terminal"):
+        with open_log(tmp_path / kind, every_steps=1) as log:
+            log.console = Console(file=io.StringIO(), force_terminal=kind == "terminal", width=200)
+            for step in range(1, 11):
+                clock[0] += 25
+                feed(log, [step])
+        told[kind] = log.console.file.getvalue().splitlines()
+    assert [line.partition(" steps")[0] for line in told["file"]] == ["toy: 2 of 20", "toy: 5 of 20", "toy: 8 of 20"]
+    assert all("examples/s" in line for line in told["file"])
+    assert told["terminal"] == []
 
 
 def test_a_row_is_written_when_the_next_one_is_due_or_asked_for(tmp_path):

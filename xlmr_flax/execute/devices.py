@@ -141,7 +141,9 @@ def check_devices(root: Path = Path("/")) -> None:
         held = f"; held by {', '.join(others)}: end it first" if others else ""
         raise InputError(f"the TPU of {socket.gethostname()} cannot be used{held} ({first})") from error
     if found == "cpu":
-        held = f"held by {', '.join(others)}; end it first" if others else "install libtpu (pip install '.[tpu]')"
+        held = (
+            f"held by {', '.join(others)}; end it first" if others else "install libtpu (pip install 'xlmr-flax[tpu]')"
+        )
         raise InputError(
             f"{socket.gethostname()} has TPU chips, but jax would compute on the CPU: {held}, or set JAX_PLATFORMS=cpu"
         )

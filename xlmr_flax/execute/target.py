@@ -208,7 +208,10 @@ def phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path:
     """The phase's folder in a run: the one of this name, the one that fits a task, or else the first arm's last."""
     if not (folder / "nodes.json").is_file():
         if not (folder / "config.json").is_file():
-            raise InputError(f"{folder}: neither a run folder (nodes.json) nor a phase folder (config.json)")
+            raise InputError(
+                f"{folder}: neither a run folder (nodes.json) nor a phase folder (config.json); "
+                "a run's is the last line that run prints"
+            )
         if name is not None:
             raise InputError(f"{folder}: this is one phase's folder, so --phase {name} has nothing to choose from")
         return folder
@@ -291,6 +294,11 @@ def _texts_in(config: Mapping[str, Any], name: str, path: Path) -> list[str]:
 
 
 def _load_hugging_face(target: str, declared: Task, context: Context) -> Trained:
+    if target.startswith((".", "/", "~")) and not is_remote(target) and not Path(target).is_dir():
+        raise InputError(
+            f"{target}: no such folder; name a run's (the last line that run prints), a phase's or an exported one, "
+            "or a hub id such as FacebookAI/xlm-roberta-large"
+        )
     folder = hub.resolve(target)
     arch, config = hub.architecture(folder), _json(folder / "config.json")
     kind = export.kind_of(arch, _texts_in(config, "architectures", folder / "config.json"))

@@ -18,6 +18,7 @@ from xlmr_flax.storage.places import is_remote, look, remove, upload, write
 from xlmr_flax.train.watch import Watch
 
 LOG = "train.jsonl"
+TOLD_SECONDS = 60  # between two lines of progress where there is no terminal
 
 
 class Log:
@@ -64,7 +65,7 @@ class Log:
         self.watch, self.task_of = watch, task_of
         self.examples, self.tokens = carried["examples"], carried["tokens"]
         self.console, self.waiting = console, []
-        self.began = time.monotonic()
+        self.began = self.told = time.monotonic()
 
     def __enter__(self) -> "Log":
         self.progress.start()
@@ -140,6 +141,7 @@ class Log:
             says = f"loss {loss:.3f} · " if applied else "no step applied · "
             says += f"{examples / secs:,.0f} examples/s · {tokens / secs:,.0f} tokens/s"
             self.progress.update(self.bar, completed=step, says=says)
+            self._tell(step, says, now)
         self.waiting = []
 
     def _loss(self, applied: list[Outcome]) -> float:
@@ -154,6 +156,12 @@ class Log:
         for step, one in applied if self.task_of else ():
             by_task.setdefault(self.task_of(step - 1), []).append(one)
         return {name: _mean(ones) for name, ones in sorted(by_task.items())}
+
+    def _tell(self, step: int, says: str, now: float) -> None:
+        """A line now and then where no bar is seen: in a log file, a pipe, a pod's log."""
+        if not self.console.is_terminal and now - self.told >= TOLD_SECONDS:
+            self.told = now
+            self.say(f"{self.name}: {step:,} of {self.steps:,} steps · {says}")
 
     def _close_row(self, step: int) -> None:
         self.waiting, self.held = [(step, self.held, self.examples, self.tokens)], []
