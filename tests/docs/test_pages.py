@@ -16,7 +16,7 @@ from xlmr_flax.launch.scripts import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-OF_A_STUDY = {"base", "axes"}
+OF_A_STUDY = {"base", "axes", "question"}
 NUMBERED = re.compile(r"^#+ .*$", re.MULTILINE)
 
 
