@@ -53,12 +53,12 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
-# in two processes, each with whole files: the tests of a file share what they compile
 # two studies in a generated world, which share a pretrained model, and their reports
 studies: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/studies/qa_robustness_mini.toml
 	$(BIN)/xlmr-flax run configs/studies/reasoning_mini.toml
 
+# in two processes, each with whole files: the tests of a file share what they compile
 test: $(BIN)/xlmr-flax
 	$(PYTEST) -n 2 --dist loadfile -m "$(EVERY_DAY)"
 
