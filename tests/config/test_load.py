@@ -78,7 +78,7 @@ def test_every_problem_is_told_at_once(config):
 
 def test_a_recipe_that_does_not_exist_is_told_with_the_other_problems(config):
     found = refused(config(RECIPE), "recipe=xtrem", "seed=x")
-    assert "recipe='xtrem': no such recipe; did you mean 'xtreme'?; there are: jiant, paper, xtreme" in found
+    assert "recipe='xtrem': no such recipe; did you mean 'xtreme'?; there are: jiant, mini, paper, xtreme" in found
     assert "seed='x'" in found
     assert "length: missing" not in found  # the right recipe would have it
 
@@ -231,10 +231,12 @@ def test_paths_are_relative_to_what_names_them(config, tmp_path, monkeypatch):
     assert load(path, ["model.weights=FacebookAI/xlm-v-base"]).model.weights == "FacebookAI/xlm-v-base"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in CONFIGS.rglob("*.toml") if path.parent.name not in ("recipes", "studies")),
+    ids=lambda path: path.stem,
+)
 def test_the_dump_of_every_shipped_config_reloads_equal(path):
-    if path.parent.name == "recipes":
-        return
     found = load(path)
     again = Experiment.model_validate_json(found.model_dump_json())
     assert again == found

@@ -65,7 +65,7 @@ def test_batches_keep_a_query_beside_its_document_and_name_every_unit_once(token
     examples = Examples("dual", encoded, 64, tokenizer.pad, units_per_item=2)
     batch = TrainingBatches(examples, np.arange(12), batch_size=6, micro_batches=3, seed=1)
     for step in range(2):
-        tokens, target = batch(step)
+        tokens, target = batch(step)[:2]
         items = batch.items(step).reshape(3, 2)
         assert tokens.ids_BL.shape[:2] == (3, 4)
         np.testing.assert_array_equal(target.document_E, encoded.label[items])

@@ -174,7 +174,7 @@ def test_a_row_has_room_for_all_hidden_tokens_and_all_units_whatever_their_lengt
 def test_options_of_an_example_may_lie_in_rows_far_apart_but_in_one_micro_batch():
     examples = examples_of("choice", [50, 8, 20, 45, 9, 30] * 10)
     batches = TrainingBatches(examples, np.arange(20), batch_size=8, micro_batches=2, seed=0, packed_over=2)
-    tokens, target = batches(0)
+    tokens, target = batches(0)[:2]
     assert target.place_EN.shape == (2, 4, 3)
     first, parted = target.first_BS.reshape(2, -1), 0
     for part, example in np.ndindex(2, 4):

@@ -44,6 +44,7 @@ def parsed(words):
     context = None
     words = words[: words.index("<")] if "<" in words else words
     words = words[: words.index(">")] if ">" in words else words
+    words = [word.replace("gs://", "") for word in words]  # whose libraries need not be here
     while getattr(command, "commands", None):
         name, *words = words
         if command.name == "launch" and name in SCRIPTS:

@@ -13,6 +13,7 @@ from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.data.batches import Examples, Shown
 from xlmr_flax.data.examples import encode
 from xlmr_flax.data.tokenizer import load_tokenizer, train_tokenizer
+from xlmr_flax.evaluate import predict as predicting
 from xlmr_flax.evaluate.predict import predict, rows_of
 from xlmr_flax.evaluate.spans import best_answers
 from xlmr_flax.model.heads import HeadSpec, SpanLogits
@@ -165,7 +166,8 @@ def test_an_item_that_is_never_predicted_is_noticed(tokenizer, monkeypatch):
     items, none = np.array([0, 1, 1, 2, 3, 4]), np.zeros(6, int)
     shown = Shown(items, items, np.arange(6), none, none, none)
     monkeypatch.setattr(
-        "xlmr_flax.evaluate.predict.evaluation_batches",
+        predicting,
+        "evaluation_batches",
         lambda examples, *, rows, packing: [(shown, examples.batch(np.zeros(8, int), length=24))],
     )
     with pytest.raises(AssertionError, match="xnli: 3 of 7 items were not predicted exactly once"):

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from xlmr_flax.data.encode import Encoded, encode_span
 from xlmr_flax.data.tokenizer import load_tokenizer, train_tokenizer
+from xlmr_flax.evaluate import spans
 from xlmr_flax.evaluate.spans import best_answers, guesses
 from xlmr_flax.metrics.squad_v2 import Guess
 from xlmr_flax.sources.rows import Answer, Question
@@ -185,7 +186,7 @@ def test_answers_do_not_depend_on_how_many_windows_are_scored_at_once(monkeypatc
     encoded = encoded_words(rows, [(row, first, first + 6) for row in range(5) for first in (0, 3, 6)])
     start, end = ([random.normal(size=length) for length in np.diff(encoded.start)] for _ in range(2))
     whole = best_answers(rows, encoded, start, end)
-    monkeypatch.setattr("xlmr_flax.evaluate.spans.WINDOWS", 2)
+    monkeypatch.setattr(spans, "WINDOWS", 2)
     assert best_answers(rows, encoded, start, end) == whole
     assert all(answer.startswith(f"{row}w") for row, answer in enumerate(whole))
 

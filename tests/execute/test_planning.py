@@ -72,7 +72,8 @@ def planned(open_lab, tmp_path, monkeypatch):
 def test_a_phase_is_planned_at_the_shapes_that_it_trains_in(lab):
     one, mesh = work(lab.phase("nli"), lab.context.folders), lab.context.mesh
     material = prepare(lab.phase("nli"), lab.context)
-    batches = TrainingBatches(*material.parts[0].taken, batch_size=16, micro_batches=1, seed=3)
+    taken = material.parts[0].taken
+    batches = TrainingBatches(taken.examples, taken.chosen, batch_size=16, micro_batches=1, seed=3)
     trained = {batches(step).tokens.ids_BL.shape[1:] for step in range(13)}
     found = [shape for shape, _ in train_programs(one, lab.context.experiment, mesh)]
     assert one.real

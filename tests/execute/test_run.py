@@ -12,7 +12,9 @@ import pytest
 
 from xlmr_flax.errors import InputError, Interrupted
 from xlmr_flax.execute import evaluation, local, phase
+from xlmr_flax.execute.beginning import first_params
 from xlmr_flax.execute.local import run_nodes
+from xlmr_flax.execute.material import prepare
 from xlmr_flax.execute.trained import load_trained
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
 from xlmr_flax.report.results import collect
@@ -113,8 +115,8 @@ def first_and_parent(lab, name, *, keep_head=None):
     node = lab.phase(name)
     if keep_head is not None:
         node = dataclasses.replace(node, phase=node.phase.model_copy(update={"keep_head": keep_head}))
-    material = phase.prepare(node, lab.context)
-    first = phase.first_params(node, lab.context, material.model, seed=node.seed)
+    material = prepare(node, lab.context)
+    first = first_params(node, lab.context, material.models, seed=node.seed)
     parent = load_trained(lab.context.folders.of(node.parent), lab.context.folders, lab.context.mesh)
     return first, parent.params
 
@@ -177,7 +179,9 @@ def test_a_language_that_is_asked_for_later_is_added_and_the_others_stay(lab, mo
     scored = []
     score = evaluation.score
     monkeypatch.setattr(
-        evaluation, "score", lambda subject, lang, *rest: scored.append(lang) or score(subject, lang, *rest)
+        evaluation,
+        "score",
+        lambda subject, lang, *rest, **more: scored.append(lang) or score(subject, lang, *rest, **more),
     )
     run_nodes(lab.graph, lab.context)
     assert scored == ["x1"]

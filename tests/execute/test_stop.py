@@ -19,7 +19,7 @@ def test_a_kill_between_two_languages_keeps_the_first_and_the_next_run_scores_th
     monkeypatch.setattr(evaluation, "load_trained", lambda *_: None)
     stop, asked = Stop(), []
 
-    def score(subject, lang, predictions, context):
+    def score(subject, lang, predictions, context, **_):
         asked.append(lang)
         stop.asked = True
         return done[lang]

@@ -334,8 +334,9 @@ def progress(runs: Path) -> tuple[int, int, int]:
     return done, sum(scored(runs, name) for name in ("xnli", "tatoeba")), max(steps, default=0)
 
 
-# Compared below, or what may differ: events of TensorBoard, what was said, who held a folder, the machine.
-ELSEWHERE = re.compile(r"tensorboard|checkpoints/|^kept/|^cache/|^std|^stacks|/\.holders/|host\.json$")
+# Compared below, or what may differ: events of TensorBoard, what was said, who held a folder, the machine, and the
+# report, which tells times.
+ELSEWHERE = re.compile(r"tensorboard|checkpoints/|^kept/|^cache/|^std|^stacks|/\.holders/|host\.json$|/report/")
 TIMES = ("examples_per_second", "tokens_per_second")
 
 

@@ -270,7 +270,8 @@ def test_every_reader_is_here():
         for name, value in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction)
         if name.startswith("read_") and value.__module__ == module.name
     }
-    elsewhere = {"read_parquet", "read_array_record"}  # test_damage_records.py
+    # test_damage_records.py, and of dictionaries test_dictionary.py
+    elsewhere = {"read_parquet", "read_array_record", "read_dictionary"}
     assert {named(case.read) for case in CASES.values()} == readers - elsewhere
 
 

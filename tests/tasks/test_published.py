@@ -590,7 +590,7 @@ def test_results_name_a_release_that_is_not_the_first(tmp_path):
     path = tmp_path / "hub/stanfordnlp/snli/plain_text/train-00000-of-00001.parquet"
     record = {"premise": "a", "hypothesis": "b", "label": 0}
     files.write_parquet(path, hf(premise=TEXT, hypothesis=TEXT, label=files.INFERENCE), [record])
-    node = SimpleNamespace(text=None, task="snli", train="train[:50%]", langs=("en",))
+    node = SimpleNamespace(text=None, task="snli", train="train[:50%]", langs=("en",), mixed=())
     context = SimpleNamespace(folders=SimpleNamespace(data_of=lambda _: tmp_path))
     assert releases_of(node, context) == ["hub stanfordnlp/snli"]
     flags = release_flags({"release": "hub facebook/xnli"}, {"releases": ["hub stanfordnlp/snli"]})

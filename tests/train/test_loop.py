@@ -28,6 +28,9 @@ class Numbers:
     def __call__(self, step):
         return np.int64(step)
 
+    def items_in(self, step):
+        return self.batch_size
+
 
 class Told(NamedTuple):
     """Everything that a loop did, in order."""

@@ -17,7 +17,7 @@ from xlmr_flax.execute.card import card
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
 from xlmr_flax.execute.parity import parity
-from xlmr_flax.execute.trained import Trained, load_trained, tasks_in, tokenizer_in
+from xlmr_flax.execute.trained import Trained, check_finished, load_trained, tasks_in, tokenizer_in
 from xlmr_flax.graph.mixture import training_rows
 from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
 from xlmr_flax.graph.study import recorded
@@ -178,6 +178,7 @@ def export_target(
 
 def _check_named(source: Path, name: str | None) -> None:
     """Raises InputError where a phase has heads of several tasks and none of them is named, or another."""
+    check_finished(source)
     names = tasks_in(_json(source / "config.json"))
     if name is None and len(names) > 1:
         raise InputError(f"{source}: trained on {', '.join(names)}; name the head to export, as in --task {names[0]}")

@@ -97,8 +97,7 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None
 
     Raises InputError when it is none.
     """
-    if not (folder / "DONE").is_file():
-        raise InputError(f"{folder}: not a finished phase (no DONE in it); run its experiment to the end first")
+    check_finished(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
     heads = heads_in(config)
@@ -114,6 +113,12 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None
         params = load_selected(folder / "checkpoints", like)
     where = tokenizer_folder(config["tokenizer"], folders)
     return Trained(model, params, tokenizer, task, phase.length, where, heads[task].labels)
+
+
+def check_finished(folder: Path) -> None:
+    """Raises InputError for a folder that is no finished phase's."""
+    if not (folder / "DONE").is_file():
+        raise InputError(f"{folder}: not a finished phase (no DONE in it); run its experiment to the end first")
 
 
 def tasks_in(config: Mapping[str, Any]) -> list[str]:

@@ -180,11 +180,12 @@ def _partial(path: Path, content: bytes) -> Iterator[Path]:
     partial = _partial_name(path)
     try:
         for left in reversed(range(TRIES)):
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 partial.write_bytes(content)
                 break
-            except FileNotFoundError:  # another run removes the folders that it made and left empty
+            # Another run removes the folders that it made and left empty, if need be while this one finds them there.
+            except (FileNotFoundError, FileExistsError):
                 if not left:
                     raise
         yield partial
