@@ -58,7 +58,9 @@ def test_every_command_explains_itself(started, monkeypatch, words):
     monkeypatch.setattr(rich_utils, "MAX_WIDTH", 100)
     code, out, err = started(*words, "--help")
     assert (code, err) == (0, "")
-    agree("-".join(("help", *words)), re.sub(r"Usage: .*?xlmr-flax", "Usage: xlmr-flax", out))
+    out = re.sub(r"Usage: .*?xlmr-flax", "Usage: xlmr-flax", out)
+    # where the line is broken depends on what the program was started as
+    agree("-".join(("help", *words)), re.sub(r"(Usage: .*)\n {20,}", r"\1 ", out))
 
 
 CONFIG = """
