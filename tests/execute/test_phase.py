@@ -419,7 +419,7 @@ def test_what_is_recorded_of_a_phase(lab):
 
 def test_a_subset_of_tagging_has_whole_sentences_and_counts_examples(lab):
     material = prepare(lab.phase("tags"), lab.context)
-    example = np.asarray(material.examples.encoded.example)
+    example = np.asarray(material.parts[0].examples.encoded.example)
     taken = np.unique(example[material.parts[0].taken.chosen])
     assert len(taken) == 31
     assert set(material.parts[0].taken.chosen) == set(np.flatnonzero(np.isin(example, taken)))

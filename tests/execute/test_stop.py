@@ -25,7 +25,7 @@ def test_a_kill_between_two_languages_keeps_the_first_and_the_next_run_scores_th
         return done[lang]
 
     monkeypatch.setattr(evaluation, "score", score)
-    monkeypatch.setattr(evaluation, "_check_unchanged", lambda *_: None)
+    monkeypatch.setattr(evaluation, "check_unchanged", lambda *_, since: None)
     monkeypatch.setattr(evaluation, "scored_files", lambda *_: {})
     with pytest.raises(Interrupted, match=f"stopped before .* {node.langs[1]}, all saved"):
         run_evaluation(node, context, stop)

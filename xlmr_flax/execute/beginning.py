@@ -59,9 +59,8 @@ def _head_key(node: PhaseNode, name: str, seed: int) -> Any:
 
 
 def _of_parent(node: PhaseNode, parent: PhaseNode, context: Context, models: Models, *, seed: int) -> Drawn:
-    folder, heads, fresh = context.folders.of(parent) / "checkpoints", {}, []
+    folder, encoder, heads = context.folders.of(parent) / "checkpoints", None, {}
     sources = {name: head_from(parent.tasks, name) if node.phase.keep_head else None for name in models}
-    told, encoder = [], None
     for name, model in models.items():
         like, source = abstract_params(model, context.mesh), sources[name]
         wanted = {"encoder": like["encoder"]} if encoder is None else {}
@@ -71,11 +70,9 @@ def _of_parent(node: PhaseNode, parent: PhaseNode, context: Context, models: Mod
         encoder = found.get("encoder", encoder)
         if source is None:
             heads[name] = initial_head(model, context.mesh, key=_head_key(node, name, seed))
-            fresh.append(name)
         else:
             heads[name] = found["head"][source] if parent.mixed else found["head"]
-    told = _told(node, parent, sources)
-    context.say(f"{node.name}: encoder carried from {folder_name(parent)} · {told}")
+    context.say(f"{node.name}: encoder carried from {folder_name(parent)} · {_told(node, parent, sources)}")
     return encoder, heads
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from xlmr_flax.data.dictionaries import dictionary_files, dictionary_fingerprints, load_dictionary
 from xlmr_flax.data.examples import encoded_rows, fingerprints, load_examples
 from xlmr_flax.data.perturb import perturbed
-from xlmr_flax.errors import InputError, Interrupted
+from xlmr_flax.errors import Interrupted
 from xlmr_flax.evaluate.files import write_predictions
 from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.ranking import candidate_sources, rank
 from xlmr_flax.execute.retrieval import Retrieved, retrieve
-from xlmr_flax.execute.trained import Subject, check_length, load_trained
+from xlmr_flax.execute.trained import Subject, check_length, check_unchanged, load_trained
 from xlmr_flax.graph.nodes import EvalNode
 from xlmr_flax.report.chance import judged
 from xlmr_flax.report.examples import terms_of, write_terms
@@ -43,7 +43,8 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
     data, declared = context.folders.data_of(node.phase), task(node.task)
     for lang in node.langs:
         if lang not in missing:
-            _check_unchanged(folder, known["langs"][lang]["sources"], scored_files(declared, node, lang, data))
+            before, now = known["langs"][lang]["sources"], scored_files(declared, node, lang, data)
+            check_unchanged(folder, before, now, since="it was scored")
     if not missing:
         return
     trained = load_trained(context.folders.of(node.phase), context.folders, context.mesh, declared)
@@ -186,11 +187,3 @@ def scored_files(declared: Task, scored: EvalNode | Subject, lang: str, data: Pa
     if worse and worse.dictionary:
         found |= dictionary_fingerprints(dictionary_files(worse.dictionary, lang, worse.switch_to, data))
     return found | (candidate_sources(declared, data) if declared.head.kind == "dual" else {})
-
-
-def _check_unchanged(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if changed:
-        raise InputError(
-            f"{folder}: {', '.join(changed)} changed since it was scored; put the old file back, or remove the folder"
-        )

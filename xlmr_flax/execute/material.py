@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from jax.sharding import Mesh
+
 from xlmr_flax.config.architecture import Architecture
+from xlmr_flax.config.schema import Experiment
 from xlmr_flax.data.batches import Examples
 from xlmr_flax.data.examples import fingerprints, load_examples, load_languages, load_text, text_fingerprints
 from xlmr_flax.data.mixture import Batches, Taken, steps_over, taken, training_batches
@@ -12,7 +15,7 @@ from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.robust import switch_fingerprints, switch_of
-from xlmr_flax.execute.trained import check_length, head_spec, heads_in, shape_of, tokenizer_in
+from xlmr_flax.execute.trained import check_length, check_unchanged, head_spec, heads_in, shape_of, tokenizer_in
 from xlmr_flax.graph.mixture import head_from
 from xlmr_flax.graph.nodes import PhaseNode
 from xlmr_flax.model.build import Model
@@ -20,7 +23,7 @@ from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import other_release, rows
 from xlmr_flax.tasks.labels import with_labels
-from xlmr_flax.tasks.task import Task
+from xlmr_flax.tasks.task import Head, Task
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
 from xlmr_flax.train.step import abstract_params, make_model
 
@@ -68,26 +71,6 @@ class Material(NamedTuple):
         """By task; they differ in their heads."""
         return {part.node.task: part.model for part in self.parts}
 
-    @property
-    def task(self) -> Task:
-        """That of a phase of one."""
-        return self._only.task
-
-    @property
-    def model(self) -> Model:
-        """That of a phase of one task."""
-        return self._only.model
-
-    @property
-    def examples(self) -> Examples:
-        """Those of a phase of one task."""
-        return self._only.examples
-
-    @property
-    def _only(self) -> Part:
-        (part,) = self.parts
-        return part
-
     def batches(self, node: PhaseNode, context: Context, *, seed: int) -> Batches:
         """The phase's batches in the order of a seed."""
         shards = row_shards(context.mesh)
@@ -114,15 +97,7 @@ def _part(node: PhaseNode, context: Context, arch: Architecture, tokenizer: Toke
         phase.batch_size // phase.accumulation, row_shards(context.mesh), field=f"{field}.batch_size / accumulation"
     )
     check_length(arch, phase.length, field=f"{field}.length")
-    model = make_model(
-        arch,
-        head_spec(declared.head, phase),
-        compute=node.model.compute,
-        remat=context.experiment.model.remat,
-        scan_layers=context.experiment.model.scan_layers,
-        reshard_after_forward=context.experiment.mesh.reshard_after_forward,
-        mesh=context.mesh,
-    )
+    model = trained_model(node, arch, declared.head, context.experiment, context.mesh)
     abstract_params(model, context.mesh)  # refuses a mesh over which they do not split
     switch = switch_of(phase, node.langs, tokenizer, folders.data_of(node))
     found = taken(training_examples(node, declared, tokenizer, folders), phase, seed=node.seed, switch=switch)
@@ -135,6 +110,19 @@ def _part(node: PhaseNode, context: Context, arch: Architecture, tokenizer: Toke
         kept = load_examples(declared, node.select, lang, **material).first_rows(len(read))
         select.append(Chosen(lang, read, kept))
     return Part(node, declared, model, found, select)
+
+
+def trained_model(node: PhaseNode, arch: Architecture, head: Head, experiment: Experiment, mesh: Mesh) -> Model:
+    """The model as a phase trains it, with its experiment's ways to save memory."""
+    return make_model(
+        arch,
+        head_spec(head, node.phase),
+        compute=node.model.compute,
+        remat=experiment.model.remat,
+        scan_layers=experiment.model.scan_layers,
+        reshard_after_forward=experiment.mesh.reshard_after_forward,
+        mesh=mesh,
+    )
 
 
 def training_examples(node: PhaseNode, declared: Task, tokenizer: Tokenizer, folders: Folders) -> Examples:
@@ -204,9 +192,4 @@ def releases_of(node: PhaseNode, context: Context) -> list[str]:
 def check_sources(folder: Path, now: dict[str, str]) -> None:
     """Raises InputError when a file is not the one that the phase in `folder` was trained on."""
     before = json.loads((folder / "config.json").read_text(encoding="utf-8"))["sources"]
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if changed:
-        raise InputError(
-            f"{folder}: {', '.join(changed)} changed since this phase was trained; put the old file back, "
-            "or remove the folder"
-        )
+    check_unchanged(folder, before, now, since="this phase was trained")

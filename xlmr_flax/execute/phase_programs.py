@@ -22,7 +22,7 @@ from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.evaluate.retrieval import POOLINGS
 from xlmr_flax.execute.context import Folders
-from xlmr_flax.execute.material import added_steps, training_examples
+from xlmr_flax.execute.material import added_steps, trained_model, training_examples
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.robust import smoothing_of, switch_of
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
@@ -72,16 +72,7 @@ class WorkPart(NamedTuple):
 
     def trained(self, experiment: Experiment, mesh: Mesh) -> Model:
         """The model as the phase trains it."""
-        model, layout = experiment.model, experiment.mesh
-        return make_model(
-            self.arch,
-            head_spec(self.task.head, self.node.phase),
-            compute=model.compute,
-            remat=model.remat,
-            scan_layers=model.scan_layers,
-            reshard_after_forward=layout.reshard_after_forward,
-            mesh=mesh,
-        )
+        return trained_model(self.node, self.arch, self.task.head, experiment, mesh)
 
     def evaluated(self, experiment: Experiment, mesh: Mesh) -> Model:
         """The model as evaluations load it."""

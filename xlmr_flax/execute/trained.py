@@ -121,6 +121,15 @@ def check_finished(folder: Path) -> None:
         raise InputError(f"{folder}: not a finished phase (no DONE in it); run its experiment to the end first")
 
 
+def check_unchanged(folder: Path, before: Mapping[str, str], now: Mapping[str, str], *, since: str) -> None:
+    """Raises InputError that names the files whose content hashes are not what they were."""
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if changed:
+        raise InputError(
+            f"{folder}: {', '.join(changed)} changed since {since}; put the old file back, or remove the folder"
+        )
+
+
 def tasks_in(config: Mapping[str, Any]) -> list[str]:
     """The tasks that the phase of a config.json trained on."""
     return config["tasks"] if "tasks" in config else [config["task"]]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from xlmr_flax.report.bootstrap import LEVEL, Estimate, Sample, difference, estimate, holm, mean_of
+from xlmr_flax.report.bootstrap import LEVEL, Estimate, Sample, difference, holm, mean_of
 from xlmr_flax.report.evidence import Column, Evidence, Line, Perturbed
 
 ALL, OTHERS, ENGLISH = "all languages", "languages other than English", "English"
@@ -107,11 +107,6 @@ def _compared(evidence: Evidence, arm: str, column: Column, over: str, pair: Pai
     return Compared(
         arm, column, tuple(langs), over, difference(one, other), float(other.scores_S.mean()), None, 0, sick
     )
-
-
-def interval_of(evidence: Evidence, line: Line, langs: Sequence[str]) -> Estimate:
-    """An arm's own score with its interval."""
-    return estimate(evidence.sample(line, langs))
 
 
 def _common(lines: Iterable[Line]) -> tuple[int | None, ...]:
