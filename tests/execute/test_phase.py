@@ -66,7 +66,7 @@ def run(desk, name="nli", *, stop_at=None):
 
 def weights(desk, name="nli"):
     node = desk.phase(name)
-    like = abstract_params(prepare(node, desk.context).model, desk.context.mesh)
+    like = abstract_params(prepare(node, desk.context).parts[0].model, desk.context.mesh)
     return load_selected(desk.context.folders.of(node) / "checkpoints", like)
 
 

@@ -28,7 +28,7 @@ def shown(lab):
 
 def split_rows(lab, name):
     node = lab.phase(name)
-    found = rows(prepare(node, lab.context).task, node.train, "en", lab.context.folders.data_of(node))
+    found = rows(prepare(node, lab.context).parts[0].task, node.train, "en", lab.context.folders.data_of(node))
     return {row.id: row for row in found}
 
 
@@ -53,7 +53,7 @@ def test_units_lie_beside_each_other_and_never_in_the_same_place(shown):
 
 def test_what_is_cut_or_parted_is_told(shown, lab):
     _, items = shown("nli")
-    examples = prepare(lab.phase("nli"), lab.context).examples
+    examples = prepare(lab.phase("nli"), lab.context).parts[0].examples
     assert 0 < examples.encoded.counts["truncated"] == examples.encoded.cut.sum()
     assert any("truncated" in first for first, *_ in items)
     assert any(re.search(r"part \d of \d", first) for first, *_ in shown("tags")[1])
