@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(4 * 3600)]
+pytestmark = [pytest.mark.bench, pytest.mark.long, pytest.mark.timeout(4 * 3600)]
 
 STEPS = int(os.environ.get("XLMR_FLAX_BENCH_SAVE_STEPS", 100))
 SAVE_SHARE_AT_MOST, MEMORY_AT_MOST = 0.05, 1.3

@@ -15,8 +15,10 @@ WHY_NOT = gpu.missing()
 
 @pytest.mark.bench
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 def test_half_of_the_peak_and_more_than_pytorch(record):
+    if WHY_NOT is not None:
+        record("XLM-R Large on one GPU, bfloat16, lengths 512 and 128, against PyTorch", "not measured", WHY_NOT)
+        pytest.skip(WHY_NOT)
     for one in gpu.compared(gpu.FULL, env=gpu.GPU):
         print(f"\n{one.told()}")
         what = f"XLM-R Large on {one.device}, bfloat16, length {one.work.length}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(4 * 3600)]
+pytestmark = [pytest.mark.bench, pytest.mark.long, pytest.mark.timeout(4 * 3600)]
 
 SENTENCES, WIDTH, NEIGHBOURS = int(os.environ.get("XLMR_FLAX_BENCH_SENTENCES", 100_000)), 1024, 4
 ORDER = ("ours", "faiss", "ours")

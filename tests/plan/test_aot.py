@@ -1,21 +1,23 @@
 """Programs compiled for TPUs that are not there: the reference step holds its bounds, and `plan` says what is true."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-from xlmr_flax.data.tokenizer import train_tokenizer
+from tests.plan.reference import (
+    COMPUTE_AT_MOST,
+    HBM_AT_MOST,
+    PACKED_AT_MOST,
+    REFERENCE,
+    figures,
+    packed,
+    plan,
+    sent,
+    trained,
+)
 
 pytestmark = pytest.mark.aot
 
-ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = ROOT / "configs" / "plans" / "reference_v5e.toml"
 SLACK = 1.05
 
 
@@ -28,8 +30,6 @@ class Bound(NamedTuple):
 
 
 BOUNDS = {"0.0.42.1": Bound(compute_seconds=0.0650, temporary_bytes=3_360_000_000, collective_bytes=1_478_000_000)}
-# What the project promises of this step, whatever was recorded.
-COMPUTE_AT_MOST, HBM_AT_MOST, PACKED_AT_MOST = 0.085, 10e9, 0.035
 
 TINY = "vocab_size = 250002, max_position_embeddings = 514"
 # With fewer heads libtpu 0.0.42 crashes on a tpu7x where attention has dropout; with the real models' it does not.
@@ -59,20 +59,6 @@ KEYS = {
 }  # fmt: skip
 
 
-def plan(*words, cache):
-    """Runs `xlmr-flax plan` with none of the tests' settings of jax."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_FLAGS", "JAX_", "NPROC"))}
-    command = [sys.executable, "-m", "xlmr_flax.cli", "plan", *map(str, words), "--cache", str(cache)]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
-
-
-def figures(*words, cache):
-    """The same, as the JSON that it prints."""
-    done = plan(*words, "--json", cache=cache)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
@@ -90,26 +76,12 @@ def small(tmp_path):
     return write
 
 
-def sent(step):
-    """Bytes that a chip sends in a step."""
-    return sum(kind["bytes"] for kind in step["collectives"].values())
-
-
 def told(name, step):
     print(
         f"\n{name}: compute {step['compute_seconds'] * 1e3:.1f} ms, step {step['step_seconds'] * 1e3:.1f} ms, "
         f"{step['hbm_bytes_per_chip'] / 1e9:.2f} GB a chip, of it temporaries {step['temporary_bytes'] / 1e9:.2f} GB; "
         f"a chip sends {sent(step) / 1e6:.0f} MB; compiled in {step['compile_seconds']:.0f} s"
     )
-
-
-def write_reference_lengths(folder):
-    """XNLI's English training file, of a word that is one token: log-normal lengths, median 38, clipped to 8…128."""
-    drawn = np.exp(np.log(38) + 0.45 * np.random.default_rng(0).standard_normal(20_000))
-    words = np.clip(np.rint(drawn), 8, 128).astype(int) - 4  # <s> and three </s>
-    lines = [f"{'abcd ' * (n // 2)}\t{'abcd ' * (n - n // 2)}\tneutral" for n in words]
-    folder.mkdir(parents=True)
-    (folder / "train-en.tsv").write_text("\n".join(lines).replace(" \t", "\t") + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +106,7 @@ def test_the_reference_step_holds_its_bounds(reference):
 def test_a_pod_computes_the_same_a_chip(reference, cache):
     """256 chips, 32 rows a chip as before; beyond one group of fsdp, sums over data are sent besides, once."""
     _, eight = reference
-    found = figures(REFERENCE, "--topology", "v5e:16x16", "phases.reference.batch_size=8192", cache=cache)
-    (pod,) = [one for one in found["programs"] if one["step"] == "train"]
+    pod = trained(REFERENCE, "--topology", "v5e:16x16", "phases.reference.batch_size=8192", cache=cache)
     told("the same on v5e:16x16", pod)
     assert pod["compute_seconds"] <= eight["compute_seconds"] * 1.05
     assert sent(pod) <= sent(eight) * 1.5
@@ -143,13 +114,7 @@ def test_a_pod_computes_the_same_a_chip(reference, cache):
 
 def test_a_packed_step_of_256_examples(cache, tmp_path):
     """Lengths like those of XNLI's English: the batch is the one that packing makes of them in the first step."""
-    write_reference_lengths(tmp_path / "xnli")
-    train_tokenizer(["abcd " * 4 + f"ab{letter}" for letter in "efghijklmnop"] * 20, 30, tmp_path / "tokenizer")
-    shape = ["model.weights=none", "model.preset=large", "model.architecture.vocab_size=250002"]
-    words = [REFERENCE, "--topology", "v5e:2x4", *shape, f"tokenizer.path={tmp_path / 'tokenizer'}"]
-    words += ["phases.reference.steps=1"]  # no other shape is compiled then
-    found = figures(*words, "--data", tmp_path, cache=cache)
-    (step,) = [one for one in found["programs"] if one["step"] == "train"]
+    step = trained(REFERENCE, "--topology", "v5e:2x4", *packed(tmp_path), cache=cache)
     told(f"packed, {step['rows']} x {step['length']}", step)
     assert step["rows"] * step["length"] < 256 * 128 / 2.5
     assert step["step_seconds"] <= PACKED_AT_MOST

@@ -2,13 +2,12 @@
 
 import pytest
 
-from xlmr_flax.plan import search as search_module
 from xlmr_flax.plan.chips import slice_of
 from xlmr_flax.plan.compiler import Built
 from xlmr_flax.plan.figures import Program
 from xlmr_flax.plan.hlo import Cost
 from xlmr_flax.plan.programs import Shape
-from xlmr_flax.plan.search import REMATS, Layout, at_depth, extrapolated, layouts, neighbours, search
+from xlmr_flax.plan.search import REMATS, Ask, Layout, at_depth, extrapolated, layouts, neighbours, search
 
 SHAPE = Shape(256, 128, 1.0, None, 256, 32768, 1e12)
 LIMIT = 16_000
@@ -24,26 +23,75 @@ def formula(layout, layers):
     return Program("target", "train", SHAPE, built, slice_of("v5e:2x4"), LIMIT, cost)
 
 
-def searched(stages, *, layers=24, build=formula):
-    said = []
-    found = search(stages, build, layers=layers, limit=LIMIT, say=said.append)
-    return found, said
+def asked(build=formula, *, layers=24, limit=LIMIT, least=lambda layout, layers: 0):
+    """What is asked, and lists of what was compiled and said meanwhile."""
+    compiled, said = [], []
+
+    def noted(layout, layers):
+        compiled.append((layout, layers))
+        return build(layout, layers)
+
+    return Ask(noted, least, layers, limit, said.append), compiled, said
+
+
+def searched(stages, **more):
+    ask, _, said = asked(**more)
+    return search(stages, ask), said
+
+
+def all_of(stages):
+    return [layout for stage in stages for family in stage for layout in family]
 
 
 def test_the_fastest_that_fits_comes_first_and_is_compiled_whole():
     stages = layouts(8, 256, layers_split=16, accumulation=1)
     found, _ = searched(stages)
-    everything = [layout for stage in stages[:2] for layout in stage if formula(layout, 24).built.fits]
-    assert not any(formula(layout, 24).built.fits for layout in stages[0])
+    everything = [layout for layout in all_of(stages[:2]) if formula(layout, 24).built.fits]
+    assert not any(formula(layout, 24).built.fits for layout in all_of(stages[:1]))
     best = min(everything, key=lambda layout: formula(layout, 24).step_seconds)
     best = best._replace(reshard_after_forward=False)  # which fits too, and is a neighbour
     assert (found[0].layout, found[0].fits, found[0].whole.built.fits) == (best, True, True)
     assert sum(one.whole is not None for one in found) == 3
 
 
+def test_less_fsdp_is_tried_until_it_is_slower_or_does_not_fit():
+    def fastest_at_four(layout, layers):
+        found = formula(layout._replace(fsdp=1), layers)
+        return found._replace(cost=found.cost._replace(cycles={"x": 1000 + layers * (16 // layout.fsdp + layout.fsdp)}))
+
+    family = [Layout(fsdp, 1, "layers", 1) for fsdp in (64, 32, 16, 8, 4, 2, 1)]
+    ask, compiled, _ = asked(fastest_at_four)
+    found = search([[family]], ask)
+    assert found[0].layout.fsdp == 4
+    assert [one for one in compiled if one[1] == 2][:6] == [(layout, 2) for layout in family[:6]]
+    assert (family[6], 2) not in compiled
+    ask, compiled, _ = asked()
+    search([[[Layout(fsdp, 1, "none", 1) for fsdp in (8, 4, 2, 1)]]], ask)
+    assert [layout.fsdp for layout, _ in compiled] == [8, 8, 4, 4]
+
+
+def test_what_cannot_fit_is_never_compiled():
+    def state(layout, layers):
+        return None if layout.fsdp == 8 else 400 // layout.fsdp * layers
+
+    stage = [[Layout(fsdp, 1, "layers", 1) for fsdp in (8, 4, 2, 1)]]
+    ask, compiled, _ = asked(layers=100, least=state, limit=10_000)
+    search([stage], ask)
+    assert {layout.fsdp for layout, _ in compiled} == {4}
+    ask, compiled, said = asked(layers=24, least=lambda layout, layers: 1000 * layers)
+    assert (search([stage], ask), compiled, said) == ([], [], [])
+
+
+def test_the_deeper_program_is_compiled_only_where_the_shallow_one_leaves_room():
+    ask, compiled, _ = asked(least=lambda layout, layers: 600 * layers)
+    one = extrapolated(Layout(1, 1, "layers", 1), ask)
+    assert (one.fits, one.hbm_bytes) == (False, formula(one.layout, 2).built.hbm_bytes + 22 * 600)
+    assert compiled == [(one.layout, 2)]
+
+
 def test_two_depths_tell_of_any():
     assert at_depth((2, 4), (10.0, 14.0), 24) == 54
-    one = extrapolated(Layout(8, 1, "layers", 1), formula, layers=24, limit=LIMIT)
+    one = extrapolated(Layout(8, 1, "layers", 1), asked()[0])
     assert one.hbm_bytes == formula(one.layout, 24).built.hbm_bytes
     assert one.seconds == pytest.approx(formula(one.layout, 24).step_seconds)
 
@@ -58,41 +106,44 @@ def test_the_error_of_the_extrapolation_is_told():
     assert found[0].error == pytest.approx(-0.5)
 
 
-def test_what_fits_shallow_and_not_whole_is_not_the_best(monkeypatch):
+def test_what_fits_shallow_and_not_whole_is_not_the_best():
     def too_large_when_deep(layout, layers):
         found = formula(layout, layers)
-        over = layers == 24 and layout.fsdp < 4
+        over = layers == 24 and (layout.scan_layers or layout.remat == "elementwise")
         return found._replace(built=found.built._replace(fits=found.built.fits and not over))
 
-    monkeypatch.setattr(search_module, "neighbours", lambda layout: [])
-    found, _ = searched([[Layout(fsdp, 1, "layers", 1) for fsdp in (1, 2, 4)]], build=too_large_when_deep)
-    assert [(one.layout.fsdp, one.fits) for one in found] == [(4, True), (1, False), (2, False)]
+    found, _ = searched([[[Layout(4, 1, "elementwise", 1)]]], build=too_large_when_deep)
+    assert [(str(one.layout), one.fits) for one in found if one.whole] == [
+        ("fsdp=4 remat=layers", True),
+        ("fsdp=4 remat=elementwise reshard_after_forward", False),
+        ("fsdp=4 remat=elementwise", False),
+        ("fsdp=4 remat=elementwise scan_layers", False),
+    ]
 
 
 def test_more_micro_batches_are_tried_only_where_nothing_else_fits():
-    first, then = [Layout(1, 1, "none", 1)], [Layout(1, 1, "layers", 2)]
-    near = neighbours(then[0])
-    assert {one.layout for one in searched([then, first])[0]} == {*then, *near}
-    assert {one.layout for one in searched([first, then])[0]} == {*then, *first, *near}
+    first, then = [[Layout(1, 1, "none", 1)]], [[Layout(1, 1, "layers", 2)]]
+    near = neighbours(then[0][0])
+    assert {one.layout for one in searched([then, first])[0]} == {*then[0], *near}
+    assert {one.layout for one in searched([first, then])[0]} == {*then[0], *first[0], *near}
 
 
 def test_where_nothing_fits_nothing_is_compiled_whole():
-    found, said = searched([[Layout(1, 1, "none", 1)]])
+    found, said = searched([[[Layout(1, 1, "none", 1)]]])
     assert (found[0].fits, found[0].whole) == (False, None)
-    assert said == ["search: fsdp=1 (1 of 1)"]
+    assert said == ["search: fsdp=1, 2 and 4 of 24 layers", "    at least 0.00 GiB a device: does not fit"]
 
 
 def test_layouts_divide_devices_and_rows():
-    for stage in layouts(8, 24, layers_split=4, accumulation=1):
-        for layout in stage:
-            assert 8 % (layout.fsdp * layout.tensor) == 0
-            assert 24 % (layout.accumulation * 8 // layout.tensor) == 0
-            assert layout.tensor in (1, 2, 4)
+    for layout in all_of(layouts(8, 24, layers_split=4, accumulation=1)):
+        assert 8 % (layout.fsdp * layout.tensor) == 0
+        assert 24 % (layout.accumulation * 8 // layout.tensor) == 0
+        assert layout.tensor in (1, 2, 4)
 
 
 def test_weights_stay_within_a_slice():
-    found = layouts(16, 256, layers_split=16, accumulation=1, slices=2)
-    assert max(layout.fsdp * layout.tensor for stage in found for layout in stage) == 8
+    found = all_of(layouts(16, 256, layers_split=16, accumulation=1, slices=2))
+    assert max(layout.fsdp * layout.tensor for layout in found) == 8
 
 
 def test_a_layout_is_written_as_a_config_has_it():
@@ -108,10 +159,10 @@ def test_what_differs_in_one_thing_from_the_best_is_tried_as_well():
         "fsdp=8 scan_layers",
         "fsdp=8 reshard_after_forward",
         "fsdp=8 remat=elementwise",
-        "fsdp=8 remat=layers",
     ]
+    assert [one.remat for one in neighbours(Layout(1, 1, "elementwise", 1))[1:]] == ["none", "layers"]
     assert [str(layout) for layout in neighbours(Layout(1, 1, "layers", 1))] == [
-        "fsdp=1 remat=layers scan_layers", "fsdp=1", "fsdp=1 remat=elementwise",
+        "fsdp=1 remat=layers scan_layers", "fsdp=1 remat=elementwise",
     ]  # fmt: skip
-    found, _ = searched([[Layout(8, 1, "layers", 1)]])
+    found, _ = searched([[[Layout(8, 1, "layers", 1)]]])
     assert found[0].layout == Layout(8, 1, "elementwise", 1)

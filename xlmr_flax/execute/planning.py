@@ -1,6 +1,7 @@
 """`plan`: an experiment's phases compiled for a slice that is not here, and what would make them fit or run faster."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,13 +19,14 @@ from xlmr_flax.execute.phase_programs import Work, eval_programs, train_programs
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import PhaseNode, key_of
 from xlmr_flax.plan.chips import slice_name, slice_of
-from xlmr_flax.plan.compiler import Compiler, compiler
+from xlmr_flax.plan.compiler import Compiler, bytes_a_device, compiler
 from xlmr_flax.plan.figures import Program, phase_figures, program
-from xlmr_flax.plan.search import REMATS, Layout, Outcome, layouts, search
+from xlmr_flax.plan.search import REMATS, Ask, Layout, Outcome, layouts, search
 from xlmr_flax.plan.table import print_outcomes, print_phases, print_programs
 from xlmr_flax.report.ahead import Slice, hours_path
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
+from xlmr_flax.train.step import abstract_state
 
 Say = Callable[[str], None]
 
@@ -216,20 +218,39 @@ class _Planner(NamedTuple):
             layers_split=split,
             accumulation=phase.accumulation,
         )
-        outcomes = search(
-            stages,
-            lambda layout, layers: self._trained(one.with_layers(layers), layout),
+        ask = Ask(
+            build=lambda layout, layers: self._trained(one.with_layers(layers), layout),
+            least=functools.cache(lambda layout, layers: self._least(one.with_layers(layers), layout)),
             layers=one.arch.num_hidden_layers,
             limit=self.limit,
             say=self.say,
         )
+        outcomes = search(stages, ask)
         plan.searched[name] = outcomes
         best = outcomes[0] if outcomes else None
-        if best is None or best.whole is None:
+        if best is None or not best.fits or best.whole is None:
             plan.told.append(f"{name}: nothing that was tried fits {self.compiler.slice_.name}; take more chips")
             return
         plan.programs.append(best.whole)
         plan.told.append(f"\nfastest for {name}:\n\n{best.layout.toml(name)}")
+
+    def _least(self, one: Work, layout: Layout) -> int | None:
+        """Bytes of a phase's training state on a device, and of its layers where they are gathered once and kept.
+
+        None: the sizes do not split over the mesh.
+        """
+        changed, part = laid_out(self.graph.experiment, layout), one.parts[0]
+        mesh = self.compiler.mesh(changed.mesh)
+        model = part.trained(changed, mesh)
+        try:
+            state = abstract_state(model, one.node.phase.optim, mesh)
+        except InputError:
+            return None
+        kept = bytes_a_device(state)
+        if layout.fsdp > 1 and not layout.reshard_after_forward:
+            weights = sum(leaf.size for leaf in jax.tree.leaves(state.params["encoder"]["layers"]))
+            kept += weights * model.dtype.itemsize // layout.tensor
+        return kept
 
     def _crashed(self, one: Program) -> str:
         return (

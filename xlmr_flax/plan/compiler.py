@@ -167,14 +167,15 @@ def _made(compiled: jax.stages.Compiled, seconds: float) -> Built:
 
 def _refused(lowered: jax.stages.Lowered, told: str, seconds: float) -> Built:
     needed = max(_sizes_told(told)[:-1], default=0)
-    return Built(False, argument_bytes(lowered), None, needed, seconds, None)
+    arguments = bytes_a_device([leaf._aval for leaf in jax.tree.leaves(lowered.args_info)])
+    return Built(False, arguments, None, needed, seconds, None)
 
 
-def argument_bytes(lowered: jax.stages.Lowered) -> int:
-    """Bytes of a program's arguments on one device, as they are laid out and without the compiler's padding."""
+def bytes_a_device(tree: Any) -> int:
+    """Bytes of abstract arrays on one device, as they are laid out and without the compiler's padding."""
     total = 0
-    for leaf in jax.tree.leaves(lowered.args_info):
-        shape = leaf._aval.sharding.shard_shape(leaf.shape) if leaf._aval.sharding else leaf.shape
+    for leaf in jax.tree.leaves(tree):
+        shape = leaf.sharding.shard_shape(leaf.shape) if leaf.sharding else leaf.shape
         total += int(np.prod(shape)) * leaf.dtype.itemsize
     return total
 

@@ -1,7 +1,7 @@
 """Which layout of a training step is fastest on a slice, among those that fit.
 
 Shallow programs rank the layouts: a step's time and memory are a constant and so much a layer, so that two depths tell
-of any. The best are then compiled whole, which is what counts.
+of any. What cannot fit by its arguments alone is not compiled. The best are then compiled whole, which is what counts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -44,9 +44,18 @@ class Outcome(NamedTuple):
 
     layout: Layout
     seconds: float | None  # extrapolated; None: unknown, or it does not fit even in shallow programs
-    hbm_bytes: int | None  # of a device, extrapolated
+    hbm_bytes: int | None  # of a device, extrapolated; at least so much where it does not fit
     fits: bool
     whole: Program | None = None
+
+    @property
+    def told(self) -> str:
+        """In a few words, before it is compiled whole."""
+        memory = f"{(self.hbm_bytes or 0) / 2**30:.2f} GiB a device"
+        if not self.fits:
+            return f"at least {memory}: does not fit"
+        seconds = "unknown" if self.seconds is None else f"{self.seconds * 1e3:.1f} ms"
+        return f"step {seconds}, {memory}, extrapolated"
 
     @property
     def error(self) -> float | None:
@@ -56,33 +65,39 @@ class Outcome(NamedTuple):
         return self.seconds / self.whole.step_seconds - 1
 
 
-def layouts(devices: int, rows: int, *, layers_split: int, accumulation: int, slices: int = 1) -> list[list[Layout]]:
+def layouts(
+    devices: int, rows: int, *, layers_split: int, accumulation: int, slices: int = 1
+) -> list[list[list[Layout]]]:
     """What is worth trying, in stages: a later stage only where nothing of the earlier ones fits.
 
-    `rows` are those of a batch, and `layers_split` what the attention heads and the feed-forward width both divide by.
+    A stage has families of layouts that differ in fsdp alone, the most first. `rows` are those of a batch, and
+    `layers_split` what the attention heads and the feed-forward width both divide by.
     """
     inner = devices // slices  # weights are never laid out over slices
-    powers = [2**n for n in range(inner.bit_length()) if inner % 2**n == 0]
-    micro = [n for n in (1, 2, 4, 8, 16, 32) if n >= accumulation and rows % n == 0]
+    powers = [2**n for n in reversed(range(inner.bit_length())) if inner % 2**n == 0]
+    counts = [n for n in (1, 2, 4, 8, 16, 32) if n >= accumulation and rows % n == 0] or [accumulation]
 
-    def stage(tensors: Sequence[int], remats: Sequence[str], counts: Sequence[int], *, again: bool) -> list[Layout]:
-        return [
-            Layout(fsdp, tensor, remat, count, reshard_after_forward=again)
+    def families(tensors: Sequence[int], remats: Sequence[str], count: int, *, again: bool) -> list[list[Layout]]:
+        found = [
+            [
+                Layout(fsdp, tensor, remat, count, reshard_after_forward=again)
+                for fsdp in powers
+                if inner % (fsdp * tensor) == 0 and (rows // count) % (devices // tensor) == 0 and fsdp > again
+            ]
             for tensor in tensors
-            for fsdp in powers
             for remat in remats
-            for count in counts
-            if inner % (fsdp * tensor) == 0 and (rows // count) % (devices // tensor) == 0 and (fsdp > 1 or not again)
         ]
+        return [family for family in found if family]
 
-    split = [n for n in powers if 1 < n <= 8 and layers_split % n == 0]
-    return [
-        stage([1], REMATS[:1], micro[:1], again=False),
-        stage([1], REMATS[:2], micro[:1], again=True),
-        stage([1], REMATS[1:], micro[:2], again=True),
-        stage([1], REMATS[1:], micro[2:], again=True),
-        stage(split, REMATS[1:], micro, again=True),
+    split = [n for n in reversed(powers) if 1 < n <= 8 and layers_split % n == 0]
+    stages = [
+        families([1], REMATS[:1], counts[0], again=False),
+        families([1], REMATS[:2], counts[0], again=True),
+        families([1], REMATS[2:], counts[0], again=True),
+        *(families([1], REMATS[1:], count, again=True) for count in counts[1:]),
+        *(families(split, REMATS[1:], count, again=True) for count in counts),
     ]
+    return [stage for stage in stages if stage]
 
 
 def neighbours(layout: Layout) -> list[Layout]:
@@ -90,47 +105,90 @@ def neighbours(layout: Layout) -> list[Layout]:
     found = [layout._replace(scan_layers=not layout.scan_layers)]
     if layout.fsdp > 1:
         found.append(layout._replace(reshard_after_forward=not layout.reshard_after_forward))
-    return found + [layout._replace(remat=remat) for remat in REMATS if remat != layout.remat]
+    place = REMATS.index(layout.remat)
+    return found + [layout._replace(remat=remat) for remat in (*REMATS[:place][-1:], *REMATS[place + 1 :][:1])]
 
 
-def search(
-    stages: Iterable[Sequence[Layout]],
-    build: Callable[[Layout, int], Program],
-    *,
-    layers: int,
-    limit: int,
-    say: Callable[[str], None],
-) -> list[Outcome]:
-    """The outcomes, best first; `build` compiles a layout at a depth, and `limit` is a device's memory."""
-    outcomes: list[Outcome] = []
+class Ask(NamedTuple):
+    """How a search learns of a layout at a number of layers."""
 
-    def try_all(stage: Sequence[Layout]) -> None:
-        for number, layout in enumerate(stage):
-            say(f"search: {layout} ({number + 1} of {len(stage)})")
-            outcomes.append(extrapolated(layout, build, layers=layers, limit=limit))
-        outcomes.sort(key=_rank)
+    build: Callable[[Layout, int], Program]  # compiles it
+    least: Callable[[Layout, int], int | None]  # bytes that a device holds anyway; None: cannot be laid out so
+    layers: int  # of the whole model
+    limit: int  # a device's memory
+    say: Callable[[str], None]
+
+
+def search(stages: Iterable[Sequence[Sequence[Layout]]], ask: Ask) -> list[Outcome]:
+    """The outcomes, best first."""
+    outcomes: dict[Layout, Outcome] = {}
+
+    def attempt(layout: Layout) -> Outcome | None:
+        """Compiled, and told; None where nothing had to be compiled to know that it does not fit."""
+        if layout not in outcomes:
+            least = ask.least(layout, ask.layers)
+            if least is None or least > ask.limit:
+                return None
+            depths = " and ".join(map(str, _depths(ask.layers)))
+            ask.say(f"search: {layout}, {depths} of {ask.layers} layers")
+            outcomes[layout] = extrapolated(layout, ask)
+            ask.say(f"    {outcomes[layout].told}")
+        return outcomes[layout]
 
     for stage in stages:
-        try_all(stage)
-        if any(one.fits for one in outcomes):
-            tried = {one.layout for one in outcomes}
-            try_all([layout for layout in neighbours(outcomes[0].layout) if layout not in tried])
+        for family in stage:
+            _descend(family, attempt)
+        if any(one.fits for one in outcomes.values()):
+            for layout in neighbours(min(outcomes.values(), key=_rank).layout):
+                attempt(layout)
             break
-    best = [_compiled_whole(one, build, layers=layers, say=say) for one in outcomes[:WHOLE] if one.fits]
-    return sorted(best, key=_rank) + outcomes[len(best) :]
+    ranked = sorted(outcomes.values(), key=_rank)
+    for number, one in enumerate(ranked):
+        if not one.fits or sum(other.fits for other in ranked[:number]) == WHOLE:
+            break
+        ask.say(f"search: {one.layout}, all {ask.layers} layers")
+        ranked[number] = _compiled_whole(one, ask)
+    return sorted(ranked, key=lambda one: (one.whole is None, _rank(one)) if one.fits else (True, _rank(one)))
 
 
-def extrapolated(layout: Layout, build: Callable[[Layout, int], Program], *, layers: int, limit: int) -> Outcome:
-    """What two shallow programs tell of a deep one."""
-    depths = SHALLOW if layers > SHALLOW[-1] else (layers,)
-    found = [build(layout, depth) for depth in depths]
-    if any(not one.built.fits for one in found):
-        return Outcome(layout, None, None, fits=False)
-    needed = int(at_depth(depths, [one.built.hbm_bytes or 0 for one in found], layers))
+def _descend(family: Sequence[Layout], attempt: Callable[[Layout], Outcome | None]) -> None:
+    """Tries less and less fsdp until that is worse.
+
+    With fewer of them activations take less and weights more: time and memory fall at first and then rise, so that
+    nothing after the first rise is better.
+    """
+    before: Outcome | None = None
+    for layout in family:
+        found = attempt(layout)
+        if found is None:
+            if before is not None:  # less fsdp holds even more
+                return
+            continue
+        if before is not None and _rank(found) > _rank(before):
+            return
+        before = found
+
+
+def extrapolated(layout: Layout, ask: Ask) -> Outcome:
+    """What two shallow programs tell of a deep one; the second is compiled only where the first leaves room."""
+    depths = _depths(ask.layers)
+    found: list[Program] = []
+    for depth in depths:
+        found.append(ask.build(layout, depth))
+        needed = (
+            (found[-1].built.hbm_bytes or 0) + (ask.least(layout, ask.layers) or 0) - (ask.least(layout, depth) or 0)
+        )
+        if not found[-1].built.fits or needed > ask.limit:
+            return Outcome(layout, None, needed, fits=False)
+    needed = int(at_depth(depths, [one.built.hbm_bytes or 0 for one in found], ask.layers))
     times = [one.step_seconds for one in found]
     known = [time for time in times if time is not None]
-    seconds = at_depth(depths, known, layers) if len(known) == len(times) else None
-    return Outcome(layout, seconds, needed, fits=needed <= limit)
+    seconds = at_depth(depths, known, ask.layers) if len(known) == len(times) else None
+    return Outcome(layout, seconds, needed, fits=needed <= ask.limit)
+
+
+def _depths(layers: int) -> tuple[int, ...]:
+    return SHALLOW if layers > SHALLOW[-1] else (layers,)
 
 
 def at_depth(depths: Sequence[int], values: Sequence[float], layers: int) -> float:
@@ -140,15 +198,12 @@ def at_depth(depths: Sequence[int], values: Sequence[float], layers: int) -> flo
     return values[0] + (layers - depths[0]) * (values[1] - values[0]) / (depths[1] - depths[0])
 
 
-def _compiled_whole(
-    one: Outcome, build: Callable[[Layout, int], Program], *, layers: int, say: Callable[[str], None]
-) -> Outcome:
-    say(f"search: {one.layout}, whole")
-    whole = build(one.layout, layers)
+def _compiled_whole(one: Outcome, ask: Ask) -> Outcome:
+    whole = ask.build(one.layout, ask.layers)
     return one._replace(whole=whole, fits=bool(whole.built.fits))
 
 
 def _rank(one: Outcome) -> tuple[bool, float, float]:
-    """Those that fit first, then by time, or by memory where times are unknown."""
-    seconds = one.whole.step_seconds if one.whole else one.seconds
+    """Those that fit first, by time, or by memory where times are unknown; then the others by what they need."""
+    seconds = (one.whole.step_seconds if one.whole else one.seconds) if one.fits else None
     return (not one.fits, float("inf") if seconds is None else seconds, one.hbm_bytes or float("inf"))

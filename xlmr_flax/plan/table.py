@@ -113,20 +113,24 @@ def _figure(value: Any) -> str:
 
 
 def print_outcomes(phase: str, outcomes: Sequence[Outcome], out: Console) -> None:
-    """What the search found, best first."""
+    """What the search found, best first: by two shallow programs, and by the whole one where it was compiled."""
     table = Table(box=None, pad_edge=False)
+    table.add_column(f"{phase}: layout")
     for column in (
-        f"{phase}: layout",
-        "step, extrapolated",
-        "memory, extrapolated",
-        "step",
-        "memory a device",
+        "step\nextrapolated",
+        "memory a device\nextrapolated",
+        "step\nwhole",
+        "memory a device\nwhole",
         "error",
     ):
-        table.add_column(column, justify="left" if column.endswith("layout") else "right")
+        table.add_column(column, justify="right")
     for one in outcomes:
         error = "" if one.error is None else f"{one.error:+.1%}"
-        whole = (_milliseconds(one.whole.step_seconds), _gib(one.whole.built.hbm_bytes)) if one.whole else ("", "")
-        seconds = _milliseconds(one.seconds) if one.fits else "does not fit"
-        table.add_row(str(one.layout), seconds, _gib(one.hbm_bytes), *whole, error)
+        whole = ("", "")
+        if one.whole:
+            step = _milliseconds(one.whole.step_seconds) if one.fits else "does not fit"
+            whole = (step, _gib(one.whole.built.hbm_bytes))
+        fitted = one.fits or one.whole is not None
+        seconds = _milliseconds(one.seconds) if fitted else "does not fit"
+        table.add_row(str(one.layout), seconds, f"{'' if fitted else '≥ '}{_gib(one.hbm_bytes)}", *whole, error)
     out.print(table)

@@ -23,7 +23,7 @@ from xlmr_flax.plan.chips import slice_of
 from xlmr_flax.plan.compiler import compiler
 from xlmr_flax.plan.hlo import cost
 
-pytestmark = [pytest.mark.aot, pytest.mark.long]
+pytestmark = pytest.mark.bench
 
 TOKENS = 4096
 WIDE = {"hidden_size": 1024, "num_hidden_layers": 1, "num_attention_heads": 16, "intermediate_size": 4096}
@@ -95,12 +95,16 @@ def milliseconds(way, length, *, train):
 
 
 @pytest.mark.parametrize("length", [128, 384, 512])
-def test_plain_attention_is_the_right_choice(length):
+def test_plain_attention_is_the_right_choice(length, record):
     ways = (plain, jax_function, splash_kernel)
     train = {way: milliseconds(way, length, train=True) for way in ways}
     predict = {way: milliseconds(way, length, train=False) for way in (plain, splash_kernel)}
     for name, found in (("training", train), ("prediction", predict)):
         told = ", ".join(f"{way.__name__} {took:.3f}" for way, took in found.items())
         print(f"\nattention of one layer, length {length}, {name}, in ms: {told}")
+        for way, took in found.items():
+            if way is not plain:
+                what = f"attention of one layer, {name} at length {length}, plain against {way.__name__}, estimated"
+                record(what, f"{found[plain]:.2f} ms", f"{took:.2f} ms", found[plain] / took)
     assert train[plain] < train[jax_function] or length == 128
     assert train[plain] < train[splash_kernel] or length > 128
