@@ -67,7 +67,7 @@ class Plan(NamedTuple):
         for phase, outcomes in self.searched.items():
             print_outcomes(phase, outcomes, out)
         print_programs(self.programs, out)
-        print_phases(self.phases, out)
+        print_phases(self.phases, self.programs, out)
         for sentence in self.told:
             out.print(sentence, highlight=False, markup=False, soft_wrap=True)
 

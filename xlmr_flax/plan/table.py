@@ -24,12 +24,16 @@ def print_programs(found: list[Program], out: Console) -> None:
     columns = [_lines(one) for one in found]
     for name in columns[0] if columns else ():
         table.add_row(name, *(column[name] for column in columns))
-    for number, (source, _) in enumerate(_largest(found)):
-        title = "estimate by source" if not number else ""
-        table.add_row(f"{title or '':<1}  {source}", *(_milliseconds(dict(one.sources).get(source)) for one in found))
+    largest = _largest(found)
+    if largest:
+        table.add_row("of the computing")
+    for source, _ in largest:
+        table.add_row(f"  {source}", *(_milliseconds(dict(one.sources).get(source)) for one in found))
     kinds = sorted({each.kind for one in found if one.cost for each in one.cost.collectives})
+    if kinds:
+        table.add_row("sent by a chip")
     for kind in kinds:
-        table.add_row(kind, *(_exchange(one, kind) for one in found))
+        table.add_row(f"  {kind}", *(_exchange(one, kind) for one in found))
     out.print(table)
     for one in found:
         unstated = sum(kernel.times for kernel in one.cost.kernels if not kernel.stated) if one.cost else 0
@@ -41,13 +45,14 @@ def print_programs(found: list[Program], out: Console) -> None:
             )
 
 
-def print_phases(found: list[dict[str, Any]], out: Console) -> None:
-    """Hours and chip-hours of each phase."""
+def print_phases(found: list[dict[str, Any]], programs: list[Program], out: Console) -> None:
+    """Hours and chip-hours of each phase, and how long its programs took to compile."""
     table = Table(box=None, pad_edge=False)
-    for column in found[0] if found else ():
+    for column in (*(found[0] if found else ()), "compiled in"):
         table.add_column(column.replace("_", " "), justify="left" if column == "phase" else "right")
     for one in found:
-        table.add_row(*(_figure(value) for value in one.values()))
+        seconds = [each.built.compile_seconds for each in programs if each.phase == one["phase"]]
+        table.add_row(*(_figure(value) for value in one.values()), _compiled(seconds))
     out.print(table)
 
 
@@ -66,8 +71,12 @@ def _lines(one: Program) -> dict[str, str]:
         "examples/s": _rate(figures["examples_per_second"]),
         "useful tokens/s": _rate(figures["useful_tokens_per_second"]),
         "model FLOPs utilisation": UNKNOWN if utilisation is None else f"{utilisation:.1%}",
-        "compiled in": UNKNOWN if one.built.compile_seconds is None else f"{one.built.compile_seconds:.0f} s",
+        "compiled in": _compiled([one.built.compile_seconds]),
     }
+
+
+def _compiled(seconds: Sequence[float | None]) -> str:
+    return UNKNOWN if None in seconds else f"{sum(filter(None, seconds)):.0f} s"
 
 
 def _products(one: Program) -> float | None:
@@ -87,7 +96,7 @@ def _exchange(one: Program, kind: str) -> str:
     if one.cost is None:
         return UNKNOWN
     entry = exchanged(one.cost.collectives, one.slice_.chip).get(kind)
-    return f"{entry['count']} · {entry['bytes'] / 1e6:.1f} MB" if entry else "–"
+    return f"{entry['bytes'] / 1e6:,.1f} MB in {entry['count']}" if entry else "–"
 
 
 def _share(value: float | None) -> str:
