@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,12 +44,22 @@ class Ended(NamedTuple):
 
 
 class Hosts:
-    """Processes of one run with the same words, or a list of them each; `devices` simulated ones each."""
+    """Processes of one run with the same words, or a list of them each; `devices` simulated ones each.
+
+    `own` are variables of the environment in which {} is the number of the process.
+    """
 
     def __init__(
-        self, folder: Path, count: int, words: Sequence[Any], *, devices: int = 1, present: int | None = None
+        self,
+        folder: Path,
+        count: int,
+        words: Sequence[Any],
+        *,
+        devices: int = 1,
+        present: int | None = None,
+        own: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self.own = folder, own or {}
         folder.mkdir(parents=True, exist_ok=True)
         each = [words] * count if isinstance(words[0], str) else words
         self.started = [self._start(number, count, each[number], devices) for number in range(present or count)]
@@ -64,6 +74,7 @@ class Hosts:
         if count > 1:
             env |= {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{self.port}", "JAX_NUM_PROCESSES": str(count)}
             env |= {"JAX_PROCESS_ID": str(number)}
+        env |= {name: value.format(number) for name, value in self.own.items()}
         with (self.folder / f"out.{number}").open("w") as out, (self.folder / f"err.{number}").open("w") as err:
             return subprocess.Popen([sys.executable, "-m", "xlmr_flax.cli", *words], env=env, stdout=out, stderr=err)
 

@@ -42,6 +42,19 @@ length = 32
 epochs = 1.5
 selection = { every_steps = 3, metric = "accuracy", patience = 2, max_examples = 5, langs = ["en"] }
 [[phases]]
+name = "joint"
+tasks = ["mlm", "xnli"]
+parent = "first"
+length = 32
+batch_size = 8
+steps = 4
+seed = 5
+max_examples = 20
+subset_seed = 1
+retries = 2
+mixture = { sampling = "capped", cap = 9, mlm_frac = 0.5, each = [{ task = "mlm", length = 16, batch_size = 4 }] }
+robust = { noise = "uniform", noise_scale = 0.1, consistency = 1.0, dictionary = "words", switch_rate = 0.5 }
+[[phases]]
 name = "target"
 tasks = ["xnli"]
 parent = "middle"
@@ -53,6 +66,10 @@ tasks = ["xnli", "tatoeba"]
 layers = [0, 1]
 poolings = ["mean", "cls"]
 length = 32
+[[evaluations]]
+phase = "joint"
+tasks = ["xnli"]
+perturb = { kinds = ["typos", "code_switch"], strengths = [0.1, 1.0], dictionary = "words", switch_to = ["x1"] }
 """
 
 
@@ -132,7 +149,10 @@ KEYS = (
     "phases", "phases.target", "evaluations.0.langs", "evaluations.9.langs", "model.weights", "tokenizer.path",
     "model.architecture.hidden_size", "world.languages", "world", "splits.xnli.train", "arms.direct.skip", "", ".",
     "a.", "..", "mesh.fsdp", "text.files", "seed.x", "name.x.y", "phases.target.tasks.0", "recipe", "note",
-    "world.nli.train", "axes.seed", "axes", "axes.target", "axes.nobody", "axes.phases.middle", "axes.", "question",
+    "phases.joint.mixture.sampling", "phases.joint.mixture.weights", "phases.joint.mixture.each", "phases.joint.robust",
+    "phases.joint.robust.noise", "phases.joint.mixture.each.mlm.length", "evaluations.1.perturb",
+    "evaluations.1.perturb.kinds", "evaluations.1.perturb.strengths", "world.nli.train", "axes.seed", "axes",
+    "axes.target", "axes.nobody", "axes.phases.middle", "axes.", "question",
 )  # fmt: skip
 VALUES = (
     "", "1", "-1", "x", "none", "1e999", "nan", "inf", "true", "[", "[]", "['xnli']", "{}", "{a=1}", "'", '"', "1\n2",

@@ -14,12 +14,20 @@ import pytest
 from safetensors.numpy import load_file
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
+from xlmr_flax.config.schema import Mesh as MeshSizes
+from xlmr_flax.config.schema import Mixture, Phase
 from xlmr_flax.data.tokenizer import check_fits, load_tokenizer, train_tokenizer
+from xlmr_flax.execute.context import Folders
+from xlmr_flax.execute.target import phase_folder
+from xlmr_flax.execute.trained import load_trained
 from xlmr_flax.model import hub, weights
 from xlmr_flax.model.build import build
 from xlmr_flax.model.export import export
 from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.storage.places import write_json
+from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.train.checkpoint import Checkpoints, load_selected, save_selected
+from xlmr_flax.train.sharding import make_mesh
 
 files = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "model" / "torch_files.py")))
 SPEC = HeadSpec("sequence", 3)
@@ -194,6 +202,64 @@ def test_damaged_checkpoints(fuzz, damage, saved, tmp_path, capfd, cases):
 
     fuzz.each(cases, case, allowed=(0, 3))
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folders of runs in which a phase of two tasks is done."""
+    runs = tmp_path_factory.mktemp("finished")
+    words = ("the cat sat on a mat", "a dog ran under the tree", "never near the red mat", "big blue dogs sat")
+    train_tokenizer([f"{one} {other}" for one in words for other in words] * 8, 38, runs / "tokenizers" / "unigram-a")
+    tokenizer = load_tokenizer(runs / "tokenizers" / "unigram-a")
+    small = PRESETS["tiny"] | {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    arch, phase = Architecture(vocab_size=tokenizer.vocab_size, **small), runs / "phases" / "joint-b"
+    each = {
+        name: jax.jit(build(arch, HeadSpec(*spec), "float32").init_params)(jax.random.key(0))
+        for name, spec in (("xnli", ("sequence", 3)), ("mlm", ("mlm",)))
+    }
+    params = {"encoder": each["xnli"]["encoder"], "head": {name: one["head"] for name, one in each.items()}}
+    save_selected(phase / "checkpoints", params, {"step": 2})
+    settings = Phase(name="joint", tasks=tuple(each), length=16, batch_size=4, steps=2, mixture=Mixture(mlm_frac=0.5))
+    config = {
+        "key": "b", "tasks": list(each), "phase": settings.model_dump(mode="json"), "seed": 0, "attempt_seed": 0,
+        "parent": "scratch (tiny)", "train": {"xnli": "train", "mlm": "all"},
+        "compute": "float32", "architecture": arch.model_dump(mode="json"),
+        "heads": {"xnli": {"kind": "sequence", "labels": list(LABELS), "options": None},
+                  "mlm": {"kind": "mlm", "labels": [], "options": None}},
+        "tokenizer": {"folder": "tokenizers/unigram-a", "name": None, "revision": None,
+                      "fingerprint": tokenizer.fingerprint},
+        "sources": {}, "examples": {"xnli": "0" * 32, "mlm": "1" * 32},
+    }  # fmt: skip
+    write_json(phase / "config.json", config)
+    write_json(phase / "DONE", {"step": 2})
+    return runs
+
+
+def test_a_finished_phase_is_opened(finished):
+    assert open_phase(finished, "xnli").labels == LABELS
+
+
+def open_phase(runs, name):
+    """What every command on a finished phase does first."""
+    mesh = make_mesh(MeshSizes(data=1), jax.devices()[:1])
+    return load_trained(phase_folder(runs / "phases" / "joint-b", None, None), Folders(runs, runs, runs), mesh,
+                        task(name))  # fmt: skip
+
+
+@pytest.mark.parametrize("cases", [25, long(1500)])
+def test_finished_phases(fuzz, damage, retype, finished, tmp_path, cases):
+    path = tmp_path / "runs" / "phases" / "joint-b" / "config.json"
+    shutil.copytree(finished, tmp_path / "runs")
+    whole = path.read_bytes()
+
+    def case(draw):
+        if draw.random() < 0.7:
+            path.write_text(json.dumps(retype(json.loads(whole), draw)), encoding="utf-8")
+        else:
+            path.write_bytes(damage(whole, draw))
+        open_phase(tmp_path / "runs", draw.choice(("xnli", "mlm", "tatoeba")))
+
+    fuzz.each(cases, case, allowed=(0, 2, 3))
 
 
 def same(one, other):

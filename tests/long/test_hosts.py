@@ -36,6 +36,32 @@ tasks = ["lareqa"]
 """
 )
 
+# A mixture, words that are replaced and noise in training, and texts that are made worse to be scored, in two arms.
+STUDY = (
+    hosts.TINY.replace(
+        "[[phases]]",
+        """[[phases]]
+name = "joint"
+tasks = ["mlm", "cosmosqa", "xnli"]
+length = 32
+batch_size = 8
+steps = 12
+optim = { peak_lr = 1e-3 }
+mixture = { mlm_frac = 0.4, each = [{ task = "xnli", length = 16, batch_size = 12 }] }
+[[phases]]
+parent = "joint"
+robust = { noise = "gaussian", noise_scale = 0.02, dictionary = "dictionaries", switch_rate = 0.5 }""",
+    )
+    .replace("choice = { train = 5,", "choice = { train = 31,")
+    .replace('"tatoeba", "xnli"', '"xnli"')
+    .replace(
+        "layers = [1]",
+        """perturb = { kinds = ["typos", "code_switch"], strengths = [0.5], dictionary = "dictionaries" }
+[axes]
+"phases.joint" = ["keep", "skip"]""",
+    )
+)
+
 
 def words(root: Path, name: str, *more: str) -> list[str]:
     """A run of the config in `root`, with folders of its own."""
@@ -48,6 +74,15 @@ def scores(runs: Path) -> dict[tuple[str, ...], tuple[float, int, int]]:
     return {
         (row["task"], row["lang"], row["metric"], row["setting"]): (row["score"], row["n_scored"], row["n_dataset"])
         for row in rows
+    }
+
+
+def rows_of(runs: Path) -> dict[tuple[str, ...], dict]:
+    """A study's rows, by arm, perturbation, language and metric."""
+    (path,) = runs.glob("hosts-*/results.json")
+    return {
+        (row["arm"], row.get("perturbation", {}).get("kind", ""), row["lang"], row["metric"]): row
+        for row in json.loads(path.read_text())["rows"]
     }
 
 
@@ -108,6 +143,43 @@ def test_several_processes_score_what_one_does(tmp_path, count, devices, mesh):
         assert score == pytest.approx(scores(one)[key][0], abs=1.5 / of)  # a tie may fall to the other side
     assert [step for step, _ in losses(many)] == [step for step, _ in losses(one)]
     np.testing.assert_allclose([loss for _, loss in losses(many)], [loss for _, loss in losses(one)], rtol=1e-4)
+
+
+def test_a_study_of_mixtures_and_worse_texts_is_on_two_processes_what_it_is_on_one(tmp_path):
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    for name, count, devices in (("one", 1, 2), ("two", 2, 1)):
+        began = time.monotonic()
+        ended = hosts.Hosts(tmp_path / name, count, words(tmp_path, name), devices=devices).ended(3000)
+        assert [each.code for each in ended] == [0] * count, ended
+        print(f"\n{count} processes x {devices} devices, a study: {time.monotonic() - began:.0f} s")
+    one, two = (rows_of(tmp_path / name / "runs") for name in ("one", "two"))
+    assert two.keys() == one.keys()
+    assert {kind for _, kind, _, _ in two} == {"", "typos", "code_switch"}
+    assert len({arm for arm, *_ in two}) == 2
+    for key, row in two.items():
+        assert row["n_scored"] == row["n_dataset"] == one[key]["n_scored"]
+        assert row["phase_key"] == one[key]["phase_key"]
+        assert row["score"] == pytest.approx(one[key]["score"], abs=1.5 / row["n_dataset"])
+    logs = [sorted((tmp_path / name / "runs").glob("phases/*/train.jsonl")) for name in ("one", "two")]
+    assert [path.parent.name for path in logs[0]] == [path.parent.name for path in logs[1]]
+    assert len(logs[0]) == 3  # the mixture, and the target after it and without it
+    for pair in zip(*logs, strict=True):
+        rows, same = ([json.loads(line) for line in path.read_text().splitlines()] for path in pair)
+        assert [row.keys() for row in rows] == [row.keys() for row in same]
+        told = [[value for row in each for name, value in row.items() if "loss" in name] for each in (rows, same)]
+        np.testing.assert_allclose(told[1], told[0], rtol=1e-4)
+    assert any("loss_mlm" in row for path in logs[1] for row in map(json.loads, path.read_text().splitlines()))
+
+    runs = tmp_path / "two" / "runs"
+    (run,), (world,) = runs.glob("hosts-*"), runs.glob("worlds/*")
+    asked = ["eval", str(run), "--tasks", "xnli", "--langs", "x1", "--submission", str(tmp_path / "submission"),
+             "--data", str(world), "--runs", str(runs), "--cache", str(tmp_path / "cache")]  # fmt: skip
+    first, second = hosts.Hosts(tmp_path / "eval", 2, asked).ended(1500)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert "xnli, in %" in first.out
+    assert (second.out, second.err) == ("", "")
+    predicted = (tmp_path / "submission" / "xnli" / "test-x1.tsv").read_bytes()
+    assert predicted in {path.read_bytes() for path in runs.glob("evals/*/predictions/test-x1.tsv")}
 
 
 @pytest.mark.parametrize("victim", [2, 0])

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xlmr_flax.errors import InputError
 from xlmr_flax.metrics.squad_v2 import Guess
 from xlmr_flax.report.examples import Terms, drawn, read_terms, score_of, terms_of, write_terms
 from xlmr_flax.tasks.catalogue import TASKS
@@ -83,6 +84,9 @@ def test_terms_come_back_from_their_file(tmp_path):
     assert [score_of(one) for one in found.values()] == [score_of(one) for one in (*first.values(), *second.values())]
     assert found[0, "f1"].above_TN.dtype == np.uint16
     assert read_terms(tmp_path / "x" / "absent.npz") == {}
+    (tmp_path / "x" / "de.npz").write_bytes((tmp_path / "x" / "de.npz").read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"de\.npz: damaged \(BadZipFile: .* and run the experiment again"):
+        read_terms(tmp_path / "x" / "de.npz")
 
 
 def test_a_ratio_of_nothing_to_nothing_is_no_score():

@@ -51,9 +51,14 @@ def test_a_folder_that_is_named_twice_counts_once(tmp_path):
     [
         (None, "has no results.json; wanted the folder of a run or of a study"),
         ("{", "results.json: not JSON"),
-        ("[]", "not the results of a run"),
+        ("[]", "results.json: Input should be an object; run the experiment again"),
         ('{"experiment": "x", "rows": []}', "no scores yet"),
-        ('{"experiment": "x", "rows": [], "study": {"question": "why"}}', "question is 'why', wanted one of table"),
+        (
+            '{"experiment": "x", "rows": [], "study": {"question": "why"}}',
+            "study.question=why: Input should be 'table'",
+        ),
+        ('{"experiment": "x", "rows": [], "more": 1e999}', "1e999 is no number"),
+        ('{"experiment": "x", "rows": [], "more": "\\ud800"}', "not JSON: unexpected end of hex escape"),
     ],
 )
 def test_what_is_no_run_is_told(tmp_path, text, message):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.report.toy import toy
+from xlmr_flax.errors import InputError
 from xlmr_flax.report.compare import ALL, compare
 from xlmr_flax.report.evidence import Evidence
 from xlmr_flax.report.headline import headline
@@ -62,6 +63,16 @@ def phase(where, name, **told):
     nodes = json.loads((where / "nodes.json").read_text())
     nodes.append({"kind": "phase", "name": name, "key": "k", "folder": f"phases/{name}-k"})
     (where / "nodes.json").write_text(json.dumps(nodes))
+
+
+def test_a_line_of_a_log_that_is_no_row_is_named_and_half_a_row_at_its_end_is_not(tmp_path):
+    where = toy(tmp_path)
+    phase(where, "middle")
+    assert phases(load([where]))[0].hours > 0
+    log = where.parent / "phases" / "middle-k" / "train.jsonl"
+    log.write_text('{"step": "ten"}\n' + log.read_text())
+    with pytest.raises(InputError, match=r"train\.jsonl:1: step=ten: Input should be a valid integer; put it back"):
+        phases(load([where]))
 
 
 @pytest.fixture(scope="module")

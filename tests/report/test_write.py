@@ -186,6 +186,9 @@ def test_a_report_is_written_again_when_its_results_have_changed(clear, tmp_path
     assert still_said(clear, tmp_path) is None
     said = write_report([clear], tmp_path, draws=DRAWS).headline
     assert still_said(clear, tmp_path) == said
+    (tmp_path / "results.json").write_text((tmp_path / "results.json").read_text()[:-9])
+    assert still_said(clear, tmp_path) is None
+    assert still_said(clear, write_report([clear], tmp_path, draws=DRAWS).paths[0].parent) == said
     (clear / "results.json").write_text((clear / "results.json").read_text() + "\n")
     assert still_said(clear, tmp_path) is None
 

@@ -1,13 +1,17 @@
 """What processes tell each other, with threads in their place and a dictionary in that of jax's service."""
 
+import ast
+import inspect
 import json
 import threading
 import time
+from pathlib import Path
 
 import jax
 import pytest
 from jax._src import distributed
 
+import xlmr_flax
 from xlmr_flax.errors import InputError, PeerLost
 from xlmr_flax.train import processes
 
@@ -102,6 +106,33 @@ def test_a_barrier_names_itself_and_who_has_not_come(on_each):
         assert str(error).startswith(
             "barrier 'the save at step 7': waited 1 s for process 1 (host tpu-1) (DEADLINE_EXCEEDED: Barrier timed out)"
         )
+
+
+# What waits for other processes, in jax's own modules.
+WAITS = {"wait_at_barrier", "blocking_key_value_get", "sync_global_devices", "broadcast_one_to_all", "assert_equal",
+         "process_allgather", "reached_preemption_sync_point"}  # fmt: skip
+
+
+def test_whatever_waits_for_other_processes_has_a_name_and_a_limit():
+    package = Path(xlmr_flax.__file__).parent
+    used = {}
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in WAITS:
+                used.setdefault(path.relative_to(package).as_posix(), []).append(node)
+    assert list(used) == ["train/processes.py"]
+    calls = used["train/processes.py"]
+    named = [node for node in calls if node.func.attr in ("wait_at_barrier", "blocking_key_value_get")]
+    assert all(len(node.args) == 2 for node in named)  # its name, and milliseconds
+    # Sums of all devices, and the step to stop at: a process that is gone ends these (test_a_process_that_is_gone…).
+    assert {node.func.attr for node in calls if node not in named} == {
+        "process_allgather", "reached_preemption_sync_point"
+    }  # fmt: skip
+    for wait in (processes.barrier, processes.of_writer, processes.by_writer, processes.in_turn):
+        name, *_, seconds = inspect.signature(wait).parameters.values()
+        assert name.default is inspect.Parameter.empty
+        assert seconds.name == "seconds"
+        assert seconds.default is inspect.Parameter.empty or 0 < seconds.default <= processes.BUILD_SECONDS
 
 
 def test_a_barrier_lets_all_through_as_often_as_it_is_used(on_each):

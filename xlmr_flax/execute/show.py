@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from xlmr_flax.config.schema import Phase
 from xlmr_flax.data.batch import IGNORED, Batch
@@ -19,11 +20,26 @@ from xlmr_flax.data.packing import Layout
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
+from xlmr_flax.execute.recorded import AGAIN, phase_config
 from xlmr_flax.execute.robust import recorded_switch
 from xlmr_flax.execute.target import phase_folder
 from xlmr_flax.execute.trained import heads_in, phase_of, recorded_tokenizer
+from xlmr_flax.storage.forms import Form, read
 from xlmr_flax.storage.places import absolute, place
 from xlmr_flax.tasks.task import Head
+
+
+class MeshTold(Form):
+    """The devices over which rows are laid."""
+
+    data: int = Field(gt=0)
+    fsdp: int = Field(gt=0)
+
+
+class Host(Form):
+    """Of a phase's host.json what its batches depend on."""
+
+    mesh: MeshTold
 
 
 class Taught(NamedTuple):
@@ -74,7 +90,7 @@ def show_batch(target: str, phase: str | None, step: int, folders: Folders) -> I
 def _taught(folder: Path, folders: Folders) -> Taught:
     if not (folder / "host.json").is_file():
         raise InputError(f"{folder}: training has not begun here, so there are no batches yet")
-    config, host = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "host"))
+    config, host = phase_config(folder), read(folder / "host.json", Host, None, AGAIN)
     if not config.get("examples"):
         raise InputError(f"{folder}: trained by a version that did not record which examples it read")
     heads = heads_in(config)

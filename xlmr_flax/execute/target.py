@@ -17,7 +17,8 @@ from xlmr_flax.execute.card import card
 from xlmr_flax.execute.context import Context, Folders
 from xlmr_flax.execute.evaluation import Subject, score
 from xlmr_flax.execute.parity import parity
-from xlmr_flax.execute.trained import Trained, check_finished, load_trained, tasks_in, tokenizer_in
+from xlmr_flax.execute.recorded import phase_tasks
+from xlmr_flax.execute.trained import Trained, check_finished, load_trained, tokenizer_in
 from xlmr_flax.graph.mixture import training_rows
 from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
 from xlmr_flax.graph.study import recorded
@@ -179,7 +180,7 @@ def export_target(
 def _check_named(source: Path, name: str | None) -> None:
     """Raises InputError where a phase has heads of several tasks and none of them is named, or another."""
     check_finished(source)
-    names = tasks_in(_json(source / "config.json"))
+    names = phase_tasks(source)
     if name is None and len(names) > 1:
         raise InputError(f"{source}: trained on {', '.join(names)}; name the head to export, as in --task {names[0]}")
     if name is not None and name not in names:
@@ -226,7 +227,7 @@ def phase_folder(folder: Path, name: str | None, declared: Task | None) -> Path:
     if declared is None:
         return found[0] if name else folder.parent / _last(folder, nodes)["folder"]
     done = [path for path in found if (path / "DONE").is_file()]
-    trained = {path: [task(name) for name in tasks_in(_json(path / "config.json"))] for path in done}
+    trained = {path: [task(name) for name in phase_tasks(path)] for path in done}
     fitting = _by_fit(folder, trained, declared)
     if not fitting:
         told = ", ".join(dict.fromkeys(one.name for each in trained.values() for one in each)) or "nothing to the end"

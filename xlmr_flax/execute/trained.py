@@ -14,6 +14,7 @@ from xlmr_flax.config.schema import Evaluation, Phase
 from xlmr_flax.data.tokenizer import Tokenizer, check_fits, load_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.context import Folders
+from xlmr_flax.execute.recorded import phase_config
 from xlmr_flax.graph import check
 from xlmr_flax.graph.mixture import head_for, members
 from xlmr_flax.graph.nodes import Perturbation, PhaseNode
@@ -98,7 +99,7 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None
     Raises InputError when it is none.
     """
     check_finished(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = phase_config(folder)
     arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
     heads = heads_in(config)
     task = (head_for(tuple(heads), wanted) if wanted else None) or next(iter(heads))
@@ -128,11 +129,6 @@ def check_unchanged(folder: Path, before: Mapping[str, str], now: Mapping[str, s
         raise InputError(
             f"{folder}: {', '.join(changed)} changed since {since}; put the old file back, or remove the folder"
         )
-
-
-def tasks_in(config: Mapping[str, Any]) -> list[str]:
-    """The tasks that the phase of a config.json trained on."""
-    return config["tasks"] if "tasks" in config else [config["task"]]
 
 
 def heads_in(config: Mapping[str, Any]) -> dict[str, Head]:

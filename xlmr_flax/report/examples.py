@@ -2,12 +2,16 @@
 
 import io
 import math
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from xlmr_flax.errors import InputError
 from xlmr_flax.metrics.tagging import chunks
 from xlmr_flax.storage.places import look, write
 from xlmr_flax.tasks.task import Task, scores
@@ -75,13 +79,36 @@ def read_terms(path: Path) -> dict[tuple[int, str], Terms]:
     seen = look(path)
     if seen is None:
         return {}
-    with np.load(io.BytesIO(seen.content), allow_pickle=False) as file:
+    try:
+        return _terms_in(seen.content)
+    except DAMAGED as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise InputError(
+            f"{path}: damaged ({why}); remove {path.parent.parent} and run the experiment again, which scores it anew"
+        ) from error
+
+
+# What zipfile and numpy raise on files that are damaged.
+DAMAGED = (
+    OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    struct.error,
+)  # fmt: skip
+
+
+def _terms_in(content: bytes) -> dict[tuple[int, str], Terms]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = dict(file)
     found = {}
     for name, above_TN in arrays.items():
         number, metric, side = name.split("/")
-        if side == "above":
-            found[int(number), metric] = Terms(above_TN, arrays.get(f"{number}/{metric}/below"))
+        if side == "above" and above_TN.size:  # of nothing, nothing can be drawn
+            below_TN = arrays.get(f"{number}/{metric}/below")
+            for side_TN in (above_TN, *([] if below_TN is None else [below_TN])):
+                if side_TN.ndim != 2 or side_TN.shape != above_TN.shape:
+                    raise ValueError(f"{name}: {side_TN.shape} numbers")
+                if side_TN.dtype.kind not in "buif" or not np.isfinite(side_TN).all():
+                    raise ValueError(f"{name}: not numbers")
+            found[int(number), metric] = Terms(above_TN, below_TN)
     return found
 
 

@@ -39,6 +39,9 @@ def still_said(folder: Path, out: Path) -> list[str] | None:
     path = out / NAME
     if not path.is_file():
         return None
-    before = json.loads(path.read_text(encoding="utf-8"))
-    same = before.get("of") == of([folder]) and before.get("written_by") == f"xlmr_flax {__version__}"
-    return before["headline"] if same and before.get("form") == FORM else None
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        same = before["of"] == of([folder]) and before["written_by"] == f"xlmr_flax {__version__}"
+        return before["headline"] if same and before["form"] == FORM else None
+    except (ValueError, KeyError, TypeError):  # no report any more: it is written again
+        return None

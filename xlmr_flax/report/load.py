@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xlmr_flax.errors import InputError
+from xlmr_flax.report import recorded
 from xlmr_flax.report.examples import Terms, read_terms
 from xlmr_flax.report.results import figures
+from xlmr_flax.storage.forms import read
 
 Row = dict[str, Any]
-QUESTIONS = ("table", "size", "scale", "robustness")
+AGAIN = "run the experiment again, which writes it anew"
 # How the text of a selection names its languages (execute/phase.py writes it).
 _SELECTED = re.compile(r"^best .+ \((?P<langs>[^()]+)\)(?:, step \d+)?$")
 
@@ -151,8 +153,8 @@ def _begins(setting: str, told: str) -> bool:
 
 def _settings(folder: Path, lang: str) -> list[str]:
     path = folder / "scores.json"
-    scored = _json(path)["langs"].get(lang, {}) if path.is_file() else {}
-    return list(dict.fromkeys(told for told, _, _ in figures(scored))) if scored else []
+    scored = read(path, recorded.Scores, {"langs": {}}, "remove the folder and run the experiment again")["langs"]
+    return list(dict.fromkeys(told for told, _, _ in figures(scored[lang]))) if lang in scored else []
 
 
 def _baselines(rows: Sequence[Row], runs: Sequence[Run], prefix: str) -> dict[str, str]:
@@ -173,24 +175,12 @@ def _run(folder: Path) -> Run:
         raise InputError(
             f"{folder}: has no results.json; wanted the folder of a run or of a study, the last line that run prints"
         )
-    results = _json(path)
-    if not isinstance(results, dict) or not isinstance(results.get("rows"), list) or "experiment" not in results:
-        raise InputError(f"{path}: not the results of a run (an object with experiment and rows); run it again")
-    asked = (results.get("study") or {}).get("question", "table")
-    if asked not in QUESTIONS:
-        raise InputError(f"{path}: study.question is {asked!r}, wanted one of {', '.join(QUESTIONS)}")
-    parts = [_json(folder / name) if (folder / name).is_file() else none for name, none in _BESIDE]
-    return Run(folder, results, *parts)
-
-
-_BESIDE = (("config.json", {}), ("nodes.json", []))
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run the experiment again, which writes it anew") from error
+    return Run(
+        folder,
+        read(path, recorded.Results, None, AGAIN),
+        read(folder / "config.json", recorded.Config, {}, AGAIN),
+        read(folder / "nodes.json", recorded.Nodes, [], AGAIN),
+    )
 
 
 def _but_for_seeds(run: Run) -> str:

@@ -1,15 +1,19 @@
 """How the scores came about: phases, data, versions, time. Everything is read from the phases' own files."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xlmr_flax.errors import InputError
+from xlmr_flax.report import recorded
 from xlmr_flax.report.cells import Cell, Table, number, table, words
 from xlmr_flax.report.languages import CORPUS_SOURCE, FAMILY_SOURCE, LANGUAGES, SCRIPT_SOURCE
 from xlmr_flax.report.load import Loaded
+from xlmr_flax.storage.forms import parsed, read
 
 UNKNOWN = "not known"
+AGAIN = "put it back as it was, or remove the phase's folder and run the experiment again"
+SLOWEST = 1e-9  # examples a second
 
 
 class Phase(NamedTuple):
@@ -138,7 +142,8 @@ _USED = ("units", "tokens", "rows", "examples", "windows")
 
 
 def _phase(folder: Path) -> Phase:
-    config, host, done = (_json(folder / name) for name in ("config.json", "host.json", "DONE"))
+    forms = {"config.json": recorded.Phase, "host.json": recorded.Host, "DONE": recorded.Done}
+    config, host, done = (read(folder / name, form, {}, AGAIN) for name, form in forms.items())
     devices = str(host.get("devices", "")).partition(" x ")[0]
     return Phase(
         f"{folder.parent.name}/{folder.name}",
@@ -157,17 +162,20 @@ def _hours(folder: Path, config: Mapping[str, Any]) -> float | None:
         return None
     seconds, before = 0.0, 0
     for row in _rows(path):
-        if rate := row.get("examples_per_second"):
+        if (rate := row.get("examples_per_second") or 0.0) > SLOWEST:
             seconds, before = seconds + (row["step"] - before) * size / rate, row["step"]
     return seconds / 3600 if before else None
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_bytes().splitlines()
+    for number_, line in enumerate(lines, 1):
         try:
-            yield json.loads(line)
-        except ValueError:  # the half row that a kill left behind
-            return
+            yield parsed(line, recorded.LogRow)
+        except ValueError as error:
+            if number_ == len(lines):  # the half row that a kill left behind
+                return
+            raise InputError(f"{path}:{number_}: {error}; {AGAIN}") from error
 
 
 def _examples(one: Phase) -> int | None:
@@ -190,10 +198,6 @@ def _unscored(loaded: Loaded) -> dict[tuple[str, str], int]:
         for row in loaded.rows
         if row["n_dataset"] > row["n_scored"]
     }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def language_table(langs: Iterable[str]) -> Table | None:

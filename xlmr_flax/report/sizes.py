@@ -209,7 +209,7 @@ def _series(evidence: Evidence, phases: Sequence[Phase]) -> list[tuple[str, str,
 def _examples(value: Any, phase: str, phases: Sequence[Phase]) -> int | None:
     """A size, of all examples as many as the phase had."""
     if value != WHOLE:
-        return int(value)
+        return value if isinstance(value, int) else None
     there = [
         one.config.get("counts", {}).get("rows")
         for one in phases
