@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from xlmr_flax.storage.forms import Form
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
-Name = Annotated[str, Field(pattern=r"^[\w.@+-]{1,100}$")]  # part of a file's name
+Name = Annotated[str, Field(pattern=r"^[\w .@+-]{1,100}$")]  # part of a file's name
 Axis = None | bool | Annotated[int, Field(gt=-(2**53), lt=2**53)] | float | str | list[Any] | dict[str, Any]
 
 
