@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-LIBRARIES = ("jax", "flax", "optax", "grain", "numpy", "tokenizers", "transformers", "torch", "faiss-cpu")
+LIBRARIES = ("jax", "libtpu", "flax", "optax", "grain", "numpy", "tokenizers", "transformers", "torch", "faiss-cpu")
 
 
 Worker = runpy.run_path(str(Path(__file__).with_name("workers.py")))["Worker"]

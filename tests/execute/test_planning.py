@@ -1,11 +1,13 @@
 """Plans of the small experiment: its own programs at its own shapes, with a compiler that answers at once."""
 
 import dataclasses
+import io
 import json
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.errors import InputError
@@ -155,6 +157,11 @@ def test_the_figures_come_as_one_document_and_as_a_table(planned, tmp_path):
     assert document["phases"][0].keys() == {"phase", "steps", "hours", "chip_hours", "price"}
     assert said[0].startswith("nli: no encoded examples here, so every one counts as 16 tokens")
     assert sorted(path.name for path in (tmp_path / "hlo").iterdir()) == ["nli.eval.64x16.txt", "nli.train.16x16.txt"]
+    out = Console(file=io.StringIO(), width=100)
+    found.print(out)
+    rows = [line.split() for line in out.file.getvalue().splitlines()]
+    assert ["of", "the", "computing"] in rows
+    assert rows[-1] == ["nli", "13", "0.00", "0.00", "0.00", "2", "s"]
 
 
 def test_arms_do_not_repeat_a_phase(planned):
