@@ -112,6 +112,18 @@ def test_a_pod_computes_the_same_a_chip(reference, cache):
     assert sent(pod) <= sent(eight) * 1.5
 
 
+def test_a_pod_sends_besides_at_most_its_share_of_the_gradient_twice(small, cache):
+    """Whatever the number of chips: rows a chip are the same, and so is what a group of fsdp exchanges."""
+    words = [small(MANY_HEADS), "mesh.fsdp=8"]
+    eight, *pods = (
+        trained(*words, "--topology", topology, f"phases.target.batch_size={8 * chips}", cache=cache)
+        for topology, chips in (("v5e:2x4", 8), ("v5e:4x4", 16), ("v5e:8x8", 64))
+    )
+    share = eight["argument_bytes"] / 3  # weights and two moments, all in float32
+    for pod, data in zip(pods, (2, 8), strict=True):
+        assert sent(eight) < sent(pod) <= sent(eight) + 2 * share * (1 - 1 / data)
+
+
 def test_a_packed_step_of_256_examples(cache, tmp_path):
     """Lengths like those of XNLI's English: the batch is the one that packing makes of them in the first step."""
     step = trained(REFERENCE, "--topology", "v5e:2x4", *packed(tmp_path), cache=cache)

@@ -30,8 +30,8 @@ ROWS_MULTIPLE = 128  # the word table is padded to this, so that it divides over
 # What the backward pass does again instead of keeping its result. A layer's weights reach it through these alone, so
 # that weights gathered from other devices are gathered again: kept, they would be every layer's at once.
 MOVES = frozenset((
-    "all_gather", "broadcast_in_dim", "convert_element_type", "custom_vjp_call", "expand_dims", "name",
-    "optimization_barrier", "reshape", "sharding_constraint", "squeeze", "transpose",
+    "all_gather", "broadcast_in_dim", "convert_element_type", "custom_vjp_call", "expand_dims", "layout_constraint",
+    "name", "optimization_barrier", "reshape", "sharding_constraint", "squeeze", "transpose",
 ))  # fmt: skip
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -116,6 +117,7 @@ def _place(mesh: Mesh, compute: Any) -> Place:
 
     def by_rows(run: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(layers: Params, rows: Any, word: jax.Array | None) -> Any:
+            layers = jax.tree_util.tree_map_with_path(functools.partial(_travelling, compute=compute), layers)
             shares = jax.tree_util.tree_map_with_path(lambda path, _: P(None, *over_fsdp(_of_layer(path))), layers)
             return jax.shard_map(
                 run,
@@ -134,7 +136,7 @@ def _place(mesh: Mesh, compute: Any) -> Place:
         beside_words=functools.partial(_beside_words, mesh=mesh),
         activations=activation,
         by_rows=by_rows,
-        layer=functools.partial(jax.tree_util.tree_map_with_path, functools.partial(_gathered, compute=compute)),
+        layer=functools.partial(jax.tree_util.tree_map_with_path, _gathered),
     )
 
 
@@ -142,17 +144,30 @@ def _of_layer(path: Any) -> str:
     return f"encoder.layers.{dotted(path)}"
 
 
-def _gathered(path: Any, leaf: jax.Array, *, compute: Any) -> jax.Array:
+def _travelling(path: Any, leaf: jax.Array, *, compute: Any) -> jax.Array:
+    """Stacked shares of the leaves that are split: gathered, and their gradients summed, in the compute type.
+
+    So over data as over fsdp: a pod sends half as much besides as it would in float32.
+    """
+    return leaf.astype(compute) if "fsdp" in over_fsdp(_of_layer(path)) else leaf
+
+
+def _gathered(path: Any, leaf: jax.Array) -> jax.Array:
     """A layer's leaf as products use it, from the devices' shares; its gradient is summed and shared out again.
 
-    It travels in the compute type, and a barrier keeps its copy apart from the products: those of all layers are then
-    the same to the compiler, which compiles them once.
+    It travels as a matrix of which each device has rows, one after the other in memory: a TPU that is to share out
+    anything else sums the whole on every device, which sends twice as much. A barrier keeps its copy apart from the
+    products: those of all layers are then the same to the compiler, which compiles them once.
     """
     layout = over_fsdp(_of_layer(path))
     if "fsdp" not in layout:
         return leaf
-    whole = jax.lax.all_gather(leaf.astype(compute), "fsdp", axis=layout.index("fsdp"), tiled=True)
-    return jax.lax.optimization_barrier(whole)
+    axis = layout.index("fsdp")
+    rows = jnp.moveaxis(leaf, axis, 0)
+    whole = jax.lax.all_gather(rows.reshape(len(rows), -1), "fsdp", axis=0, tiled=True)
+    if jax.lax.axis_size("fsdp") > 1:
+        whole = with_layout_constraint(whole, Layout((0, 1)))
+    return jnp.moveaxis(jax.lax.optimization_barrier(whole).reshape(-1, *rows.shape[1:]), 0, axis)
 
 
 def _words(words_VD: jax.Array, ids_BL: jax.Array, *, mesh: Mesh) -> jax.Array:
