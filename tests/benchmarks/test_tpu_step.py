@@ -13,6 +13,7 @@ import pytest
 from tests.plan.reference import (
     COMPUTE_AT_MOST,
     HBM_AT_MOST,
+    LARGE,
     PACKED_AT_MOST,
     REFERENCE,
     ROOT,
@@ -28,7 +29,8 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 PEER = ROOT / ".venv" / "peer" / "bin" / "python"
 SLICE = slice_of("v5e:2x4", 1)
 COMPILED_AT_MOST, EXCHANGED_AT_MOST, POD_AT_MOST = 120, 0.010, 1.05  # seconds, seconds, of what eight chips compute
-MLM = ["configs/plans/mlm_v5e.toml", "--topology", "v5e:2x4", "model.architecture.num_hidden_layers=2"]
+SHALLOW = [*LARGE, "model.architecture.num_hidden_layers=2", "tokenizer.path=nowhere"]
+MLM = ["configs/plans/mlm_v5e.toml", "--topology", "v5e:2x4", *SHALLOW]
 
 
 @pytest.fixture(scope="module")

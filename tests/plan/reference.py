@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "configs" / "plans" / "reference_v5e.toml"
 # What the project promises of this step, whatever was recorded.
 COMPUTE_AT_MOST, HBM_AT_MOST, PACKED_AT_MOST = 0.085, 10e9, 0.035
+# XLM-R Large without its weights, so that other things of it may be changed.
+LARGE = ["model.weights=none", "model.preset=large", "model.architecture.vocab_size=250002"]
 
 
 def plan(*words, cache):
@@ -52,6 +54,5 @@ def packed(folder):
     (folder / "xnli").mkdir(parents=True)
     (folder / "xnli" / "train-en.tsv").write_text("\n".join(lines).replace(" \t", "\t") + "\n", encoding="utf-8")
     train_tokenizer(["abcd " * 4 + f"ab{letter}" for letter in "efghijklmnop"] * 20, 30, folder / "tokenizer")
-    shape = ["model.weights=none", "model.preset=large", "model.architecture.vocab_size=250002"]
     # no other shape is compiled in one step
-    return [*shape, f"tokenizer.path={folder / 'tokenizer'}", "phases.reference.steps=1", "--data", folder]
+    return [*LARGE, f"tokenizer.path={folder / 'tokenizer'}", "phases.reference.steps=1", "--data", folder]
