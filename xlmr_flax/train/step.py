@@ -155,9 +155,9 @@ def _travelling(path: Any, leaf: jax.Array, *, compute: Any) -> jax.Array:
 def _gathered(path: Any, leaf: jax.Array) -> jax.Array:
     """A layer's leaf as products use it, from the devices' shares; its gradient is summed and shared out again.
 
-    It travels as a matrix of which each device has rows, one after the other in memory: a TPU that is to share out
-    anything else sums the whole on every device, which sends twice as much. A barrier keeps its copy apart from the
-    products: those of all layers are then the same to the compiler, which compiles them once.
+    A barrier keeps its copy apart from the products: those of all layers are then the same to the compiler, which
+    compiles them once. Heads lie in memory so that rows of the width are not one after the other, and a TPU that is to
+    share out such a sum makes it whole on every device, which sends twice as much; so they travel as a matrix of rows.
     """
     layout = over_fsdp(_of_layer(path))
     if "fsdp" not in layout:
@@ -165,7 +165,7 @@ def _gathered(path: Any, leaf: jax.Array) -> jax.Array:
     axis = layout.index("fsdp")
     rows = jnp.moveaxis(leaf, axis, 0)
     whole = jax.lax.all_gather(rows.reshape(len(rows), -1), "fsdp", axis=0, tiled=True)
-    if jax.lax.axis_size("fsdp") > 1:
+    if leaf.ndim > 2 and jax.lax.axis_size("fsdp") > 1:
         whole = with_layout_constraint(whole, Layout((0, 1)))
     return jnp.moveaxis(jax.lax.optimization_barrier(whole).reshape(-1, *rows.shape[1:]), 0, axis)
 
