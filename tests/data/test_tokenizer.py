@@ -294,14 +294,19 @@ def test_a_file_of_other_content_is_refused(tmp_path, name, text):
         load_tokenizer(tmp_path)
 
 
-def test_damage_at_which_the_library_panics_is_told(texts, tmp_path):
+@pytest.mark.parametrize(
+    "spoil", [lambda text: text[:-3], lambda text: f"{text[:8]}]{text[9:]}"], ids=["short", "letter"]
+)
+def test_damage_at_which_the_library_panics_is_told_and_nothing_else_said(texts, tmp_path, capfd, spoil):
     train_tokenizer(texts, 300, tmp_path)
     path = tmp_path / "tokenizer.json"
     whole = json.loads(path.read_text(encoding="utf-8"))
-    whole["normalizer"]["precompiled_charsmap"] = whole["normalizer"]["precompiled_charsmap"][:-3]
+    whole["normalizer"]["precompiled_charsmap"] = spoil(whole["normalizer"]["precompiled_charsmap"])
     path.write_text(json.dumps(whole), encoding="utf-8")
+    capfd.readouterr()
     with pytest.raises(InputError, match=r"tokenizer\.json: this is no tokenizer that the tokenizers library can read"):
         load_tokenizer(tmp_path)
+    assert "panicked" not in capfd.readouterr().err
 
 
 def test_a_sentencepiece_model_of_another_kind_is_refused(texts, tmp_path):

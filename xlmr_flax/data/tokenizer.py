@@ -4,6 +4,8 @@ The tokenizer's own offsets are wrong wherever its normaliser changes the number
 zero-width), so `encode` takes them from data/align.py.
 """
 
+import base64
+import binascii
 import hashlib
 import io
 import json
@@ -31,6 +33,8 @@ SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
 # The library's record of one text is some kilobytes: a whole data set of them at once would fill the memory.
 TEXTS_AT_ONCE = 4096
 
+NO_TOKENIZER = "this is no tokenizer that the tokenizers library can read"
+CHARSMAP = re.compile(rb'"precompiled_charsmap"\s*:\s*"([^"\\]*)"')
 PROBE = "A cat, ein Käfig. １ \u200b猫"  # that a tokenizer has to encode before it is believed
 
 NORMALISER = "nmt_nfkc"  # XLM-R's
@@ -114,6 +118,11 @@ def check_fits(tokenizer: Tokenizer, vocab_size: int) -> None:
 
 
 def _read_json(content: bytes, path: Path) -> tokenizers.Tokenizer:
+    for charsmap in CHARSMAP.findall(content):
+        try:
+            base64.b64decode(charsmap, validate=True)
+        except binascii.Error as problem:  # at which the library panics, and prints where in its own code
+            raise InputError(f"{path}: {NO_TOKENIZER} (its normaliser's table: {problem})") from problem
     backend = _tried(partial(tokenizers.Tokenizer.from_buffer, content), path)
     # Some published folders bake these in; lengths are ours to choose.
     backend.no_truncation()
@@ -129,7 +138,7 @@ def _tried(make: Callable[[], tokenizers.Tokenizer], path: Path) -> tokenizers.T
     except BaseException as problem:  # the library raises bare Exception, and its panics are not even that
         if not isinstance(problem, Exception) and type(problem).__name__ != "PanicException":
             raise
-        raise InputError(f"{path}: this is no tokenizer that the tokenizers library can read ({problem})") from problem
+        raise InputError(f"{path}: {NO_TOKENIZER} ({problem})") from problem
     return backend
 
 
