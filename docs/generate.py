@@ -7,7 +7,8 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
@@ -120,8 +121,21 @@ def _type(annotation: Any) -> str:
     inner = _model_in(annotation)
     if inner:
         return "tables" if "tuple" in str(annotation) else "table"
-    text = re.sub(r"typing\.|Annotated\[(\w+), [^]]*\]+|NoneType", lambda found: found[1] or "", str(annotation))
-    return f"`{text}`"
+    return f"`{_told(annotation)}`"
+
+
+def _told(annotation: Any) -> str:
+    """A type as one reads it, without what its numbers must be."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _told(inner[0])
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(repr, inner))
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(map(_told, inner))
+    if inner:
+        return f"{get_origin(annotation).__name__}[{', '.join(map(_told, inner))}]"
+    return {NoneType: "None", ...: "..."}.get(annotation) or annotation.__name__
 
 
 def _model_in(annotation: Any) -> Any:

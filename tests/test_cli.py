@@ -135,6 +135,24 @@ def test_a_dry_run_lists_what_is_missing_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_lists_no_more_than_it_is_asked_for(tmp_path):
+    done = start("run", str(ROOT / "configs/demo.toml"), "--dry", "--only", "pretrain", cwd=tmp_path)
+    nodes, _, _ = done.stdout.partition("\n  ")
+    assert [line.split()[0].partition("/")[0] for line in nodes.splitlines()[1:] if line.strip()] == [
+        "worlds", "tokenizers", "phases",
+    ]  # fmt: skip
+    odd = start("run", str(ROOT / "configs/demo.toml"), "--dry", "--only", "pertrain", cwd=tmp_path)
+    assert (odd.returncode, odd.stdout) == (2, "")
+    assert odd.stderr.startswith("--only pertrain: matches none of ")
+
+
+def test_a_dry_run_tells_which_of_two_models_is_scored_and_how_else_it_departs(tmp_path):
+    changes = ["phases.intermediate.selection={every_steps=100, also='all_langs'}", "evaluations.0.length=24"]
+    done = start("run", str(ROOT / "configs/demo.toml"), "--dry", *changes, cwd=tmp_path)
+    told = re.findall(r"^evals/xnli-\w+ \((.+)\) ", done.stdout, re.MULTILINE)
+    assert told == ["length 24", "length 24, selected in all languages"]
+
+
 def test_a_world_is_written_and_not_over_another(tmp_path):
     sizes = [f"{name}={{train=4, dev=2, test={0 if name == 'choice' else 2}}}"
              for name in ("nli", "paraphrase", "tagging", "questions", "choice")]  # fmt: skip

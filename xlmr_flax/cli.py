@@ -155,11 +155,12 @@ def run(
     that was stopped. The last line printed is the run's folder.
     """
     graph, traced = api.graph_of(config, overrides or []), _steps(profile) if profile is not None else None
+    asked = _asked(graph, only=only, key=phase)
     if dry:
-        _print_plan(graph, runs, topology, cache)
+        _print_plan(asked, runs, topology, cache)
         return
     if graph.studied or topology:
-        _print_ahead(graph, runs, topology, cache, err=True)
+        _print_ahead(asked, runs, topology, cache, err=True)
     if executor == "ray":
         changed = [str(config), *(overrides or ())]
         _run_on_ray(graph, changed, runs, data, cache, only=only, key=phase, address=address, topology=topology)
@@ -723,6 +724,13 @@ def _report(graph: "Graph", runs: Path, found: api.Run) -> None:
     print(folder)  # noqa: T201
 
 
+def _asked(graph: "Graph", *, only: str | None, key: str | None) -> "Graph":
+    """The graph with those nodes alone that are asked for. Raises InputError where there are none such."""
+    from xlmr_flax.graph.wanted import wanted
+
+    return graph._replace(nodes=tuple(wanted(graph, only=only, key=key)))
+
+
 def _print_ahead(graph: "Graph", runs: Path, topology: str | None, cache: Path, *, err: bool = False) -> None:
     """What is to be computed; with a slice, the hours that were estimated for it."""
     from xlmr_flax.plan.chips import slice_name, slice_of
@@ -735,7 +743,8 @@ def _print_ahead(graph: "Graph", runs: Path, topology: str | None, cache: Path, 
 def _print_plan(graph: "Graph", runs: Path, topology: str | None, cache: Path) -> None:
     from rich.table import Table
 
-    from xlmr_flax.graph.nodes import folder_name, is_done
+    from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
+    from xlmr_flax.report.results import setting
 
     table = Table(box=None, pad_edge=False)
     for column in ("node", "arms", "needs", "state"):
@@ -746,7 +755,9 @@ def _print_plan(graph: "Graph", runs: Path, topology: str | None, cache: Path) -
     for node in graph.nodes:
         arms = arms_of.get(node.key, {})
         needs = ", ".join(f"{parent.name}-{parent.key}" for parent in node.parents)
-        table.add_row(folder_name(node), ", ".join(arms), needs, "done" if is_done(node, runs) else "missing")
+        told = f" ({setting(node)})" if isinstance(node, EvalNode) and setting(node) else ""
+        name, state = f"{folder_name(node)}{told}", "done" if is_done(node, runs) else "missing"
+        table.add_row(name, ", ".join(arms), needs, state)
     _stdout().print(table)
     _print_ahead(graph, runs, topology, cache)
 

@@ -19,9 +19,9 @@ from xlmr_flax.errors import InputError, Interrupted, TrainingError
 from xlmr_flax.execute.cluster_task import Job, SliceKind, check, compute, compute_on_slice
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.failures import Failures
-from xlmr_flax.execute.local import wanted
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import Node, TokenizerNode, WorldNode, folder_name, is_done
+from xlmr_flax.graph.wanted import wanted
 from xlmr_flax.plan.chips import CLOUD, slice_of
 from xlmr_flax.storage.places import create, exchange
 from xlmr_flax.train.loop import Stop
