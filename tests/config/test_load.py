@@ -184,6 +184,13 @@ def test_a_recipes_selection_can_be_switched_off(config):
     assert load(config(RECIPE), ["phases.two.selection=none"]).phases[1].selection is None
 
 
+def test_a_mean_of_checkpoints_in_the_file_replaces_the_recipes_selection(config):
+    two = load(config(RECIPE), ["phases.two.average={checkpoints=3, every_steps=50}"]).phases[1]
+    assert (two.average.checkpoints, two.selection) == (3, None)
+    kept = load(config(RECIPE), ["phases.two.average=none"]).phases[1]
+    assert (kept.average, kept.selection.every_steps) == (None, 100)
+
+
 def test_a_recipe_knows_the_role_of_a_phase(config):
     text = RECIPE.replace("xtreme", "jiant").replace('["xnli"]', '["mnli"]')
     one, two = load(config(text)).phases

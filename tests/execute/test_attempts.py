@@ -69,7 +69,7 @@ def test_seeds_of_later_attempts_differ_and_are_always_the_same():
 
 
 class Node:
-    key, seed, phase = "k", 3, Phase(**PHASE, retries=1)
+    key, seed, phase, keeps_also = "k", 3, Phase(**PHASE, retries=1), False
 
 
 def test_an_attempt_that_is_given_up_is_recorded_and_the_next_has_its_own_checkpoints(tmp_path):
@@ -87,3 +87,15 @@ def test_an_attempt_that_is_given_up_is_recorded_and_the_next_has_its_own_checkp
     remove_checkpoints(tmp_path, attempts=2)
     assert [path.name for path in first.checkpoints.iterdir()] == ["selected"]
     assert json.loads((tmp_path / "attempts.json").read_text()) == second.past
+
+
+def test_checkpoints_of_both_selections_stand_apart_and_go_with_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(Node, "keeps_also", True)
+    both = current(Node, tmp_path)
+    assert both.checkpoints != tmp_path / "checkpoints"
+    (both.checkpoints / "training" / "5").mkdir(parents=True)
+    give_up(tmp_path, both, steps=10, score=0.3, flags=[NEVER_FELL])
+    (current(Node, tmp_path).checkpoints / "training").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "selected").mkdir()
+    remove_checkpoints(tmp_path, attempts=2)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["selected"]

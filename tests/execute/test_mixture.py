@@ -12,6 +12,7 @@ import pytest
 from xlmr_flax.cli import app
 from xlmr_flax.errors import InputError, Interrupted
 from xlmr_flax.execute import phase as running
+from xlmr_flax.execute.local import run_nodes
 from xlmr_flax.execute.phase import prepare, run_phase
 from xlmr_flax.execute.show import show_batch
 from xlmr_flax.execute.target import export_target, phase_folder
@@ -27,13 +28,13 @@ STEPS = 14
 def mixed(lab, open_lab, experiment, tmp_path_factory):
     """The experiment with a mixture after its pretraining, in a folder of its own."""
 
-    def make(name):
+    def make(name, averages=(), **changes):
         joint = {
             "name": "joint", "tasks": ["xnli", "mlm"], "parent": "pretrain", "length": 16, "batch_size": 16,
             "steps": STEPS, "keep_head": True, "max_examples": 40, "optim": {"peak_lr": 1e-3},
             "mixture": {"mlm_frac": 0.4, "each": [{"task": "mlm", "batch_size": 24}]},
             "selection": {"every_steps": 7, "max_examples": 11},
-        }  # fmt: skip
+        } | changes  # fmt: skip
         child = {
             "name": "child", "tasks": ["xnli_hypothesis"], "parent": "joint", "length": 16, "batch_size": 16,
             "steps": 1, "keep_head": True,
@@ -42,11 +43,13 @@ def mixed(lab, open_lab, experiment, tmp_path_factory):
         evaluations = [
             {"phase": "joint", "tasks": ["xnli"], "langs": ["en", "x1"]},
             {"phase": "joint", "tasks": ["tatoeba"], "layers": [1], "langs": ["x1"]},
+            *({"phase": one["name"], "tasks": ["xnli"], "langs": ["x1"]} for one in averages),
         ]
         other = open_lab(
             tmp_path_factory.mktemp(name),
             phases=[pretrain, joint, child],
             evaluations=evaluations,
+            averages=list(averages),
             arms=[{"name": "all"}],
         )
         for node in (lab.phase("pretrain"), *lab.graph.nodes[:2]):
@@ -193,3 +196,35 @@ def test_a_subset_is_of_each_task_and_has_every_class_in_its_share(done):
     labels = parts["xnli"].examples.encoded.label
     whole, few = (np.bincount(each, minlength=3) / len(each) for each in (labels, labels[parts["xnli"].taken.chosen]))
     assert np.abs(whole - few).max() < 2 / 40
+
+
+@pytest.mark.long
+def test_a_mixture_keeps_both_selections_and_its_runs_have_a_mean_with_all_their_heads(mixed):
+    selection = {"every_steps": 2, "max_examples": 11, "also": "all_langs"}
+    mean = {"name": "mean", "phase": "joint", "seeds": [3, 4]}
+    lab = mixed("both", [mean], steps=4, init_seed=0, selection=selection)
+    run_nodes(lab.graph, lab.context, only="joint")
+    run_nodes(lab.graph, lab.context, only="mean")
+    run_nodes(lab.graph, lab.context, only="xnli")
+    told = json.loads((lab.folder("joint") / "DONE_all_langs").read_text())
+    assert told["selection"] == "best mean of accuracy on xnli dev (all 3 languages)"
+    (row, *_) = (row for row in log_of(lab.folder("joint")) if "select_mean" in row)
+    assert row["select_mean_all_langs"] == row["select_xnli_accuracy_all_langs"]
+    rows = [row for row in collect(lab.graph, lab.context.folders.runs)["rows"] if row["task"] == "xnli"]
+    assert [(row["phase"], row["lang"], row["setting"]) for row in rows] == [
+        ("joint", "en", ""), ("joint", "x1", ""),
+        ("joint", "en", "selected in all languages"), ("joint", "x1", "selected in all languages"),
+        ("mean", "x1", ""),
+    ]  # fmt: skip
+    (node,) = (node for node in lab.graph.nodes if node.name == "mean")
+    leaves = recorded(lab.context.folders.of(node))["leaves"]
+    assert {name.split(".")[1] for name in leaves if name.startswith("head.")} == {"xnli", "mlm"}
+    assert rows[-1]["selection"].startswith("mean of 2 runs (seeds 3, 4), of each: best mean of accuracy on xnli")
+
+
+@pytest.mark.long
+def test_a_mixture_hands_over_the_mean_of_its_checkpoints(mixed):
+    lab = mixed("averaged", steps=5, selection=None, average={"checkpoints": 2, "every_steps": 2})
+    run_phase(lab.phase("joint"), lab.context, Stop())
+    told = json.loads((lab.folder("joint") / "DONE").read_text())
+    assert (told["averaged"], told["step"], told["score"]) == ([4, 5], 5, None)

@@ -15,12 +15,18 @@ import pytest
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
+from xlmr_flax.execute import averages as averages_of
 from xlmr_flax.execute import local, phase
 from xlmr_flax.execute.attempts import seed_of
+from xlmr_flax.execute.beginning import first_params
+from xlmr_flax.execute.evaluation import run_evaluation
 from xlmr_flax.execute.phase import check_sources, prepare, run_phase
 from xlmr_flax.execute.show import show_batch
-from xlmr_flax.graph.build import build
-from xlmr_flax.train.checkpoint import Checkpoints, load_selected
+from xlmr_flax.execute.trained import load_trained
+from xlmr_flax.graph.build import Scored, build
+from xlmr_flax.graph.nodes import EvalNode, is_done
+from xlmr_flax.report.results import rows_of
+from xlmr_flax.train.checkpoint import SELECTED, SELECTED_ALSO, Checkpoints, load_selected
 from xlmr_flax.train.loop import Stop
 from xlmr_flax.train.sharding import make_mesh
 from xlmr_flax.train.step import abstract_params
@@ -33,6 +39,8 @@ def desk(lab, open_lab, tmp_path):
     def make(name="nli", folder="desk", **changes):
         other = open_lab(tmp_path / folder, **changes)
         needed = [other.phase(name).parent, *other.graph.nodes[:2]]
+        if other.context.folders.cache.is_symlink():  # another experiment in the same place
+            return other
         for node in needed:
             source, place = lab.context.folders.of(node), other.context.folders.of(node)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -452,3 +460,165 @@ def test_a_phase_that_stands_for_another_trains_for_its_steps_too(lab, experimen
     assert (own, longer) == (2, 4)
     assert [path for path in sorted(more - files) if "cosmosqa" not in path] == []
     assert more > files
+
+
+AVERAGE = {"selection": None, "average": {"checkpoints": 3, "every_steps": 4}}
+
+
+@pytest.mark.long
+def test_a_phase_hands_over_the_mean_of_its_checkpoints_also_after_a_stop_and_a_kill_amid_it(desk, phases, monkeypatch):
+    given, mean = [], phase.mean_of
+
+    def spied(trees):
+        given.append([jax.device_get(tree) for tree in trees])
+        return mean(jax.tree.map(jax.numpy.asarray, tree) for tree in given[-1])
+
+    save = {"every_steps": 100, "keep": 1}
+    straight, parted = (desk(folder=folder, phases=phases("nli", **AVERAGE), save=save) for folder in "ab")
+    monkeypatch.setattr(phase, "mean_of", spied)
+    run(straight)
+    run(parted, stop_at=9)
+    monkeypatch.undo()
+    for name in ("save_selected", "create"):  # before anything of the mean is kept, and before it is said to be whole
+        patch = killed(phase, name)
+        with pytest.raises(KilledError):
+            run(parted)
+        patch.undo()
+        assert not (parted.folder("nli") / "DONE").exists()
+    run(parted)
+    assert_like(straight, parted)
+    assert done(straight)["averaged"] == [8, 12, 13]
+    assert done(straight)["selection"] == "mean of the last 3 checkpoints, 4 steps apart"
+    assert [len(trees) for trees in given] == [3]
+    for stored, *each in zip(jax.tree.leaves(weights(straight)), *map(jax.tree.leaves, given[0]), strict=True):
+        np.testing.assert_allclose(stored, np.mean(each, axis=0), rtol=1e-5, atol=1e-7)
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, given[0][:2]), strict=True))
+
+
+def test_a_phase_too_short_for_its_checkpoints_is_refused_before_it_begins(desk, phases):
+    short = desk(phases=phases("nli", **AVERAGE, steps=8))
+    why = "phases.nli.average: 8 steps have checkpoints at 4, 8, wanted 3 of them; set every_steps=2 or less"
+    with pytest.raises(InputError, match=re.escape(why)):
+        prepare(short.phase("nli"), short.context)
+
+
+@pytest.fixture
+def choosing(desk, phases, monkeypatch):
+    """The phase selecting in English, and if it is asked in all languages: these would take another step."""
+    select = phase._selector
+    scripted = {5: (0.2, 0.9), 10: (0.7, 0.1), 13: (0.6, 0.3)}
+
+    def selector(*given, **more):
+        real = select(*given, **more)
+
+        def evaluate(state):
+            names = [name for name in ("accuracy", "accuracy_all_langs") if name in real(state)]
+            return dict(zip(names, scripted[int(state.step)], strict=False))
+
+        return evaluate
+
+    monkeypatch.setattr(phase, "_selector", selector)
+
+    def make(folder, **also):
+        selection = {"every_steps": 5, "max_examples": 19, **also}
+        scored = [{"phase": "nli", "tasks": ["xnli"], "langs": ["x1"]}]
+        return desk(
+            folder=folder, phases=phases("nli", selection=selection), evaluations=scored, arms=[{"name": "choice"}]
+        )
+
+    return make
+
+
+BOTH = {"also": "all_langs"}
+
+
+def test_what_english_and_what_all_languages_select_are_both_kept_and_scored(choosing):
+    desk = choosing("a", **BOTH)
+    run(desk)
+    assert done(desk)["step"] == 10
+    kept = sorted(path.name for path in (desk.folder("nli") / "checkpoints").iterdir())
+    assert kept == ["selected", "selected_all_langs"]
+    nodes = [node for node in desk.graph.nodes if isinstance(node, EvalNode)]
+    for node in nodes:
+        run_evaluation(node, desk.context, Stop())
+    rows = [row for node in nodes for row in rows_of(Scored("choice", node), desk.context.folders.runs)]
+    assert [(row["setting"], row["selection"]) for row in rows] == [
+        ("", "best accuracy on xnli dev (en), step 10"),
+        ("selected in all languages", "best accuracy on xnli dev (all 3 languages), step 5"),
+    ]
+    assert "nli on xnli x1, selected in all languages: accuracy" in desk.said()
+    one, two = (both_of(desk, name) for name in (SELECTED, SELECTED_ALSO))
+    assert any((a != b).any() for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.long
+def test_runs_with_one_selection_and_with_both_share_what_is_trained(choosing):
+    plain, both, again = choosing("a"), choosing("b", **BOTH), choosing("a", **BOTH)
+    run(both)
+    run(plain)
+    assert run(choosing("b")) == 0  # what was selected in English is there
+    assert not is_done(again.phase("nli"), again.context.folders.runs)
+    was = (plain.folder("nli") / "DONE").stat().st_mtime_ns
+    run(again, stop_at=7)
+    run(again)
+    assert "trained before without keeping what all languages select; trains once more for it" in again.said()
+    assert (plain.folder("nli") / "DONE").stat().st_mtime_ns == was
+    for name in (SELECTED, SELECTED_ALSO):
+        for a, b in zip(both_of(again, name), both_of(both, name), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert [run(each) for each in (plain, both, again)] == [0, 0, 0]
+
+
+def both_of(desk, name):
+    trained = load_trained(desk.folder("nli"), desk.context.folders, desk.context.mesh, selected=name)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(trained.params)]
+
+
+def test_the_mean_of_runs_is_kept_and_scored_as_a_phase_is_and_has_the_same_bits_after_a_kill(desk, phases):
+    averages = [{"name": "mean", "phase": "nli", "seeds": [3, 4]}]
+    desk = desk(
+        phases=phases("nli", init_seed=0, selection=None, steps=3, average={"checkpoints": 2, "every_steps": 2}),
+        averages=averages,
+        evaluations=[{"phase": "mean", "tasks": ["xnli"], "langs": ["x1"]}],
+        arms=[{"name": "choice"}],
+    )
+    (mean,) = (node for node in desk.graph.nodes if node.name == "mean")
+    folder = desk.context.folders.of(mean)
+    for node in mean.averaged:
+        local.run_node(node, desk.context, Stop())
+    for name in ("save_selected", "create"):
+        patch = killed(averages_of, name)
+        with pytest.raises(KilledError):
+            local.run_node(mean, desk.context, Stop())
+        patch.undo()
+        assert not (folder / "DONE").exists()
+    local.run_node(mean, desk.context, Stop())
+    each = [load_trained(desk.context.folders.of(node), desk.context.folders, desk.context.mesh).params
+            for node in (*mean.averaged, mean)]  # fmt: skip
+    for one, other, stored in zip(*map(jax.tree.leaves, each), strict=True):
+        np.testing.assert_array_equal(stored, (np.asarray(one) + np.asarray(other)) / np.float32(2))
+    heads = [jax.tree.leaves(tree["head"]) for tree in each[:2]]
+    assert any((a != b).any() for a, b in zip(*heads, strict=True))
+    (node,) = (node for node in desk.graph.nodes if isinstance(node, EvalNode))
+    local.run_node(node, desk.context, Stop())
+    (row,) = rows_of(Scored("choice", node), desk.context.folders.runs)
+    assert (row["phase"], row["seed"], row["n_scored"]) == ("mean", 3, row["n_dataset"])  # what both started from
+    of_each = "mean of the last 2 checkpoints, 2 steps apart"
+    assert row["selection"] == f"mean of 2 runs (seeds 3, 4), of each: {of_each}"
+    assert done(desk)["averaged"] == [2, 3]
+    was = (folder / "DONE").stat().st_mtime_ns
+    local.run_node(mean, desk.context, Stop())
+    assert (folder / "DONE").stat().st_mtime_ns == was
+    with pytest.raises(InputError, match="nothing is trained here"):
+        list(show_batch(str(folder), None, 1, desk.context.folders))
+
+
+def test_runs_that_are_to_be_averaged_begin_with_the_same_head(desk, phases):
+    desk = desk(phases=phases("nli", init_seed=0))
+    heads = []
+    for seed in (3, 4):
+        node = desk.phase("nli")
+        params = first_params(node, desk.context, prepare(node, desk.context).models, seed=seed)
+        heads.append(jax.tree.leaves(params["head"]))
+    for a, b in zip(*heads, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))

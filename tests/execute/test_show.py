@@ -78,7 +78,7 @@ def test_steps_outside_of_the_phase_and_phases_that_have_not_begun_are_refused(l
     with pytest.raises(InputError, match=r"not the encoded examples that were trained on .*--cache"):
         list(show_batch(str(lab.folder("nli")), None, 1, elsewhere))
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="training has not begun here"):
+    with pytest.raises(InputError, match="nothing is trained here, or not yet"):
         list(show_batch(str(tmp_path), None, 1, elsewhere))
 
 

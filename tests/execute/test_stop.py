@@ -16,7 +16,7 @@ def test_a_kill_between_two_languages_keeps_the_first_and_the_next_run_scores_th
     done = read_scores(lab.context.folders.of(node))["langs"]
     folders = dataclasses.replace(lab.context.folders, runs=tmp_path)
     context = dataclasses.replace(lab.context, folders=folders)
-    monkeypatch.setattr(evaluation, "load_trained", lambda *_: None)
+    monkeypatch.setattr(evaluation, "load_trained", lambda *_, **__: None)
     stop, asked = Stop(), []
 
     def score(subject, lang, predictions, context, **_):

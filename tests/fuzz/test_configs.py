@@ -40,7 +40,7 @@ tasks = ["cosmosqa"]
 parent = "first"
 length = 32
 epochs = 1.5
-selection = { every_steps = 3, metric = "accuracy", patience = 2, max_examples = 5, langs = ["en"] }
+selection = { every_steps = 3, metric = "accuracy", patience = 2, max_examples = 5, langs = ["en"], also = "all_langs" }
 [[phases]]
 name = "joint"
 tasks = ["mlm", "xnli"]
@@ -60,6 +60,12 @@ tasks = ["xnli"]
 parent = "middle"
 length = 32
 langs = ["en"]
+average = { checkpoints = 2, every_steps = 3 }
+init_seed = 3
+[[averages]]
+name = "mean"
+phase = "target"
+seeds = [1, 2]
 [[evaluations]]
 phase = "target"
 tasks = ["xnli", "tatoeba"]
@@ -70,6 +76,9 @@ length = 32
 phase = "joint"
 tasks = ["xnli"]
 perturb = { kinds = ["typos", "code_switch"], strengths = [0.1, 1.0], dictionary = "words", switch_to = ["x1"] }
+[[evaluations]]
+phase = "mean"
+tasks = ["xnli"]
 """
 
 
@@ -149,6 +158,7 @@ KEYS = (
     "phases", "phases.target", "evaluations.0.langs", "evaluations.9.langs", "model.weights", "tokenizer.path",
     "model.architecture.hidden_size", "world.languages", "world", "splits.xnli.train", "arms.direct.skip", "", ".",
     "a.", "..", "mesh.fsdp", "text.files", "seed.x", "name.x.y", "phases.target.tasks.0", "recipe", "note",
+    "averages.mean.seeds", "averages.mean.phase", "phases.middle.selection.also", "phases.target.average",
     "phases.joint.mixture.sampling", "phases.joint.mixture.weights", "phases.joint.mixture.each", "phases.joint.robust",
     "phases.joint.robust.noise", "phases.joint.mixture.each.mlm.length", "evaluations.1.perturb",
     "evaluations.1.perturb.kinds", "evaluations.1.perturb.strengths", "world.nli.train", "axes.seed", "axes",

@@ -56,6 +56,58 @@ CASES = [
         {},
         r"phases\.pretrain\.robust: mlm \(mlm\) gives no answer to a text; remove it",
     ),
+    # averages
+    (
+        ["phases.middle.average={checkpoints=3, every_steps=2}"],
+        {},
+        r"phases\.middle\.average: selection hands over the best checkpoint, and average a mean; remove one of the two",
+    ),
+    (
+        ["averages=[{name='runs', phase='tags', seeds=[0, 1]}]"],
+        {},
+        r"averages\.runs: fresh heads are drawn from the seed of each run, and heads that began apart have no mean; "
+        r"set phases\.tags\.init_seed",
+    ),
+    (
+        ["averages=[{name='runs', phase='tags', seeds=[3, 3]}]", "phases.tags.init_seed=0"],
+        {},
+        r"averages\.runs\.seeds: '3' stands there 2 times; names must differ",
+    ),
+    (
+        ["averages=[{name='tags', phase='tags', seeds=[0, 1]}]"],
+        {},
+        r"averages\.tags: a phase has this name too; names must differ",
+    ),
+    (
+        ["averages=[{name='runs', phase='tgs', seeds=[0, 1]}]"],
+        {},
+        r"averages\.runs\.phase: no phase is called 'tgs'; did you mean 'tags'\?",
+    ),
+    (
+        ["averages=[{name='runs', phase='tags', seeds=[0, 1]}]", "evaluations.0.phase=rns"],
+        {},
+        r"evaluations\.0\.phase: no phase is called 'rns'; did you mean 'runs'\?",
+    ),
+    (
+        [
+            "averages=[{name='runs', phase='tags', seeds=[0, 1]}]",
+            "phases.tags.init_seed=0",
+            "evaluations.0.phase=runs",
+            "evaluations.0.tasks=['xnli']",
+        ],
+        {},
+        r"evaluations\.0\.tasks: xnli needs another head than the one that phase tags trains on udpos",
+    ),
+    (
+        ["arms=[{name='main', skip=['runs']}]", "averages=[{name='runs', phase='tags', seeds=[0, 1]}]"],
+        {},
+        r"arms\.main\.skip: no phase is called 'runs'",
+    ),
+    (
+        ["phases.side.parent=runs", "averages=[{name='runs', phase='tags', seeds=[0, 1]}]"],
+        {},
+        r"phases\.side\.parent: no phase is called 'runs'",
+    ),
     # perturbed evaluations
     (
         ["evaluations.0.perturb={kinds=['code_switch']}"],

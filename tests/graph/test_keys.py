@@ -7,7 +7,7 @@ from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.settings import is_how
 from xlmr_flax.config.world import WITHOUT, Sizes, WorldSettings
 from xlmr_flax.graph.build import build
-from xlmr_flax.graph.nodes import EvalNode
+from xlmr_flax.graph.nodes import EvalNode, PhaseNode
 
 ALL = {"tokenizer", "pretrain", "middle", "tags", "side", "eval udpos", "eval tatoeba", "eval pawsx"}
 PHASES = ALL - {"tokenizer"}
@@ -39,6 +39,11 @@ MIDDLE = {
     "robust": {"robust": {"noise": "gaussian", "noise_scale": 0.1, "dictionary": "some", "switch_rate": 0.3}},
 }
 ROBUST = {"phases": "robust"}
+MIDDLE |= {"mean": {"average": {"checkpoints": 3, "every_steps": 2}, "selection": None}}
+MEAN = {"phases": "mean"}
+AVERAGED = {
+    "phases": "begun", "averages": [{"name": "runs", "phase": "tags", "seeds": [1, 2]}], "evaluations": [],
+}  # fmt: skip
 PERTURBED = {"evaluations": [{"phase": "tags", "tasks": ["udpos"], "perturb": {
     "kinds": ["code_switch"], "strengths": [0.1], "dictionary": "some", "switch_to": ["de"],
 }}]}  # fmt: skip
@@ -109,6 +114,15 @@ CASES = [
     *((f"phases.robust.{case.split('=')[0]}", f"phases.middle.robust.{case}", BELOW_MIDDLE, ROBUST)
       for case in ("noise=uniform", "noise_scale=0.2", "consistency=1.0", "dictionary=other", "switch_rate=0.2",
                    "switch_to=['de']")),
+    ("phases.average.checkpoints", "phases.middle.average.checkpoints=2", BELOW_MIDDLE, MEAN),
+    ("phases.average.every_steps", "phases.middle.average.every_steps=3", BELOW_MIDDLE, MEAN),
+    ("phases.selection.also", "phases.middle.selection.also=all_langs", NOTHING, {"evaluations": []}),
+    ("phases.selection.langs", "phases.middle.selection.langs=all", BELOW_MIDDLE, {}),
+    ("phases.init_seed", "phases.middle.init_seed=0", BELOW_MIDDLE, {}),
+    ("averages.name", "averages.0.name=mean", NOTHING, AVERAGED),
+    # under a phase's name the one of the last seed is seen
+    ("averages.phase", "averages.0.phase=begun", {"runs", "begun", "tags"}, AVERAGED),
+    ("averages.seeds", "averages.0.seeds=[1, 3]", {"runs", "tags"}, AVERAGED),
     ("phases.selection.every_steps", "phases.middle.selection.every_steps=6", BELOW_MIDDLE, {}),
     ("phases.selection.metric", "phases.middle.selection.metric=accuracy", BELOW_MIDDLE, {}),
     ("phases.selection.patience", "phases.middle.selection.patience=6", BELOW_MIDDLE, {}),
@@ -175,6 +189,13 @@ def test_a_change_moves_the_keys_below_it_and_no_other(experiment, field, overri
         more["phases"] = [
             {**phase, "tasks": ["xnli"]} if phase["name"] == "tags" else phase for phase in tree["phases"]
         ]
+    elif more.get("phases") == "begun":
+        tags = next(phase for phase in tree["phases"] if phase["name"] == "tags") | {"init_seed": 0}
+        begun = {**tags, "name": "begun", "length": 24}
+        more["phases"] = [
+            begun if phase["name"] == "side" else phase for phase in tree["phases"] if phase["name"] != "tags"
+        ]
+        more["phases"].append(tags)
     elif more.get("phases") in MIDDLE:
         changed = MIDDLE[more["phases"]]
         more["phases"] = [{**phase, **changed} if phase["name"] == "middle" else phase for phase in tree["phases"]]
@@ -219,3 +240,94 @@ def test_perturbed_evaluations_stand_beside_the_clean_one_which_keeps_its_key(ex
     ]  # fmt: skip
     assert len({node.key for node in found}) == 5
     assert {node.perturbation.dictionary for node in found if node.perturbation} == {None, "d"}
+
+
+def test_runs_that_are_averaged_are_phases_of_their_own_and_shared_with_those_of_these_seeds(experiment):
+    runs = [{"name": "runs", "phase": "tags", "seeds": [0, 5]}]
+    more = {"averages": runs, "evaluations": [{"phase": "runs", "tasks": ["udpos"]}]}
+    graph = build(experiment("phases.tags.init_seed=9", more=more))
+    (mean,) = (node for node in graph.nodes if node.name == "runs")
+    (scored,) = (node for node in graph.nodes if isinstance(node, EvalNode))
+    tags = [node for node in graph.nodes if node.name == "tags"]
+    assert scored.phase is mean
+    assert [node.seed for node in tags] == [0, 5] == [node.seed for node in mean.averaged]
+    assert {node.parent.key for node in tags} == {tags[0].parent.key}
+    assert (
+        tags[1].key
+        == keys(experiment("phases.tags.init_seed=9", "phases.tags.seed=5", more={"evaluations": []}))["tags"]
+    )
+    assert graph.nodes.index(mean) > max(map(graph.nodes.index, tags))
+
+
+def test_what_an_average_takes_from_a_run_does_not_depend_on_what_else_is_asked_for(experiment):
+    plain = keys(experiment("phases.tags.init_seed=9"))
+    averaged = keys(experiment("phases.tags.init_seed=9", "averages=[{name='runs', phase='tags', seeds=[0, 5]}]"))
+    assert averaged.pop("runs")
+    averaged["tags"] = plain["tags"]  # under a phase's name the run of the last seed is seen
+    assert plain == averaged
+
+
+def test_the_mean_of_runs_that_keep_both_selections_is_one_model(experiment):
+    more = {
+        "averages": [{"name": "runs", "phase": "middle", "seeds": [0, 1]}],
+        "evaluations": [{"phase": "runs", "tasks": ["xnli"]}],
+    }
+    nodes = build(experiment("phases.middle.init_seed=9", "phases.middle.selection.also=all_langs", more=more)).nodes
+    assert [(node.also, node.phase.name) for node in nodes if isinstance(node, EvalNode)] == [(False, "runs")]
+
+
+def test_where_an_averaged_phase_is_skipped_retrieval_is_of_what_stands_before_it(experiment):
+    more = {
+        "averages": [{"name": "runs", "phase": "tags", "seeds": [0, 1]}],
+        "evaluations": [{"phase": "runs", "tasks": ["tatoeba"]}, {"phase": "runs", "tasks": ["udpos"]}],
+        "arms": [{"name": "main", "skip": ["tags"]}],
+    }
+    nodes = build(experiment("phases.tags.init_seed=9", more=more)).nodes
+    assert [(node.task, node.phase.name) for node in nodes if isinstance(node, EvalNode)] == [("tatoeba", "middle")]
+
+
+def test_weights_that_all_languages_select_are_scored_beside_the_others_where_there_are_other_languages(experiment):
+    scored = {"evaluations": [{"phase": "middle", "tasks": ["xnli"]}]}
+    also = experiment("phases.middle.selection.also=all_langs", more=scored)
+    found = [node for node in build(also).nodes if isinstance(node, EvalNode) and node.task == "xnli"]
+    assert [node.also for node in found] == [False, True]
+    assert found[0].key != found[1].key
+    (phase,) = {node.phase.key: node.phase for node in found}.values()
+    assert phase.select_langs == ("en",)
+    assert len(phase.also_langs) == 15
+    # the others are what the phase keeps beside its weights, which no key below it asks about
+    plain = keys(experiment(more=scored))
+    assert {name: keys(also)[name] for name in plain if name != "eval xnli"} == {
+        name: key for name, key in plain.items() if name != "eval xnli"
+    }
+    assert found[0].key == plain["eval xnli"]
+    # of all languages that select there are no others, and SQuAD's split to select on comes in English alone
+    for more in ("phases.middle.selection.langs=all", "phases.middle.tasks=['squad']"):
+        asked = build(experiment(more, "phases.middle.selection.also=all_langs", more={"evaluations": []}))
+        assert not any(node.keeps_also for node in asked.nodes if isinstance(node, PhaseNode))
+
+
+def test_of_several_tasks_those_that_come_in_other_languages_select_in_them_too(experiment):
+    mixed = ("phases.middle.tasks=['xnli', 'squad', 'mlm']", "phases.middle.selection.also=all_langs")
+    scored = {"evaluations": [{"phase": "middle", "tasks": ["xquad"]}]}
+    found = [node for node in build(experiment(*mixed, more=scored)).nodes if isinstance(node, EvalNode)]
+    assert [node.also for node in found] == [False, True]
+    assert [len(part.also_langs) for part in found[0].phase.members] == [15, 0, 0]
+    assert [part.select_langs for part in found[0].phase.members][:2] == [("en",), ("en",)]
+
+
+def test_a_phase_that_keeps_both_stands_for_one_that_is_asked_for_without(experiment):
+    def twice(first, second):
+        pretrain, middle, *_ = experiment().model_dump(mode="json", exclude_none=True)["phases"]
+        twins = [{**middle, "name": name, "selection": {"every_steps": 5} | more}
+                 for name, more in (("one", first), ("other", second))]  # fmt: skip
+        scored = [{"phase": name, "tasks": ["xnli"]} for name in ("one", "other")]
+        tree = {"phases": [pretrain, *twins], "evaluations": scored}
+        return build(experiment(more=tree)).nodes
+
+    both = {"also": "all_langs"}
+    for first, second in ((both, {}), ({}, both)):
+        nodes = twice(first, second)
+        (node,) = (node for node in nodes if isinstance(node, PhaseNode) and node.tasks == ("xnli",))
+        assert node.keeps_also
+        assert [one.also for one in nodes if isinstance(one, EvalNode)] == [False, True]

@@ -78,6 +78,10 @@ def test_what_is_no_run_is_told(tmp_path, text, message):
         ("best accuracy on xnli dev (en), step 40", "English dev"),
         ("best f1 on panx dev (en, de, sw)", "dev of 3 languages"),
         ("best f1 on panx dev (de)", "de dev"),
+        ("best accuracy on xnli dev (all 15 languages), step 40", "dev of all languages"),
+        ("best mean of accuracy on xnli dev (en), f1 on squad dev (en), step 9", "English dev"),
+        ("best mean of accuracy on xnli dev (all 15 languages), f1 on squad dev (en)", "dev of all languages"),
+        ("mean of the last 3 checkpoints, 4 steps apart", "mean of the last 3 checkpoints, 4 steps apart"),
         ("", "not known"),
     ],
 )
@@ -106,6 +110,7 @@ def test_examples_are_found_by_their_setting(tmp_path):
         ("typos", "typos 30 %", "", "typos"),
         ("code_switch", "length 32, code-switch into de, fr 30 %", "length 32", "code-switch into de, fr"),
         ("typos", "typos 30 %, perturbed by seed 3", "", "typos, perturbed by seed 3"),
+        ("typos", "length 32, selected in all languages, typos 30 %", "length 32", "typos"),
     ],
 )
 def test_a_perturbation_stands_apart_from_the_setting_of_the_clean_texts(kind, setting, clean, words):
@@ -113,4 +118,9 @@ def test_a_perturbation_stands_apart_from_the_setting_of_the_clean_texts(kind, s
     assert perturbation(row) == (words, 0.3)
     assert clean_and_perturbed(row)[0] == clean
     assert perturbation({"setting": setting}) is None
-    assert clean_and_perturbed({"setting": setting}) == (setting, "")
+    assert clean_and_perturbed({"setting": "length 32, layer 1"}) == ("length 32, layer 1", "")
+
+
+def test_which_of_two_models_was_scored_is_no_setting():
+    assert clean_and_perturbed({"setting": "layer 1, <s>, selected in all languages"})[0] == "layer 1, <s>"
+    assert clean_and_perturbed({"setting": "selected in all languages"})[0] == ""

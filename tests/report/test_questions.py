@@ -222,6 +222,18 @@ def test_what_phases_do_not_say_is_not_known(sized, tmp_path):
     assert not is_xlmr([one])
 
 
+def test_a_mean_of_runs_took_no_time_and_what_was_selected_on_beside_is_among_the_data(tmp_path):
+    where = toy(tmp_path)
+    phase(where, "mean", also_sources={"xnli/dev-de.tsv": "cd" * 32}, seed=None)
+    folder = where.parent / "phases" / "mean-k"
+    (folder / "DONE").write_text(json.dumps({"steps_run": 0, "selection": "mean of 2 runs", "flags": []}))
+    (folder / "host.json").unlink()
+    (one,) = phases(load([where]))
+    assert (one.hours, one.chip_hours) == (0.0, 0.0)
+    assert "took 0.00 chip-hours together:" in phase_table([one]).notes[0]
+    assert [row[0].text for row in data_table([one]).rows] == ["mnli/train.tsv", "xnli/dev-de.tsv"]
+
+
 def test_the_groups_of_xlmr_s_text_are_for_xlmr_s_weights_only(sized, tmp_path):
     """The toy has a phase of XLM-R, and the same rows without it have none."""
     write_report([sized], tmp_path / "xlmr", draws=20)

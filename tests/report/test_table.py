@@ -77,10 +77,12 @@ def test_what_must_be_known_stands_below():
         row(task="udpos", phase="tags", asked_phase="tags", flags=["split test[50%:]"]),
         row(task="pawsx", phase="tags", asked_phase="tags", flags=["transductive"]),
         row(task="snli", phase="middle", asked_phase="middle", flags=["trained in de, fr"], n_scored=1230),
+        row(task="qqp", phase="runs", selection="mean of 2 runs (seeds 1, 2), of each: last step"),
     ]
     lines = printed(rows)
     assert "target: selected as best accuracy on xnli dev (en)" in lines
     assert "tags: weights of the last step" in lines
+    assert "runs: the mean of 2 runs (seeds 1, 2), of each: last step" in lines
     assert "seed 7; others: the mean over all languages but English" in lines
     assert "transductive: masked LM saw the texts (not the labels) that are scored for pawsx, xnli" in lines
     assert "udpos: scored on the split test[50%:] only" in lines

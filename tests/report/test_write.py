@@ -106,17 +106,84 @@ def test_a_language_at_chance_makes_no_run_degenerate(tmp_path):
     assert [text.endswith("*") for text in grid(table)["direct"]] == [False, False, False, True]
 
 
-def test_both_selections_are_reported_where_rows_carry_both(tmp_path):
-    where = toy(tmp_path, seeds=range(2))
+def selected_twice(where):
+    """The rows of a toy beside those of the models that all languages have selected, which are worse."""
     results = json.loads((where / "results.json").read_text())
-    again = [row | {"selection": "best accuracy on xnli dev (en, de, sw), step 30"} for row in results["rows"]]
+    told = {"setting": "selected in all languages", "selection": "best f1 on panx dev (all 9 languages), step 30"}
+    again = [
+        row
+        | told
+        | {"setting": ", ".join(filter(None, (row["setting"], told["setting"]))), "score": row["score"] - 0.2}
+        for row in results["rows"]
+    ]
     (where / "results.json").write_text(json.dumps(results | {"rows": results["rows"] + again}))
-    found = evidence(where)
-    assert found.protocols == ["English dev", "dev of 3 languages"]
+    return where
+
+
+def test_both_selections_are_reported_where_rows_carry_both(tmp_path):
+    found = evidence(selected_twice(toy(tmp_path, seeds=range(2))))
+    assert found.protocols == ["English dev", "dev of all languages"]
+    assert len(found.columns) == 2
     for chosen in found.protocols:
         table = arms_by_targets(found, compare(found, (ALL,), chosen=chosen), ALL, chosen)
         assert chosen in table.title
         assert f"Selection: {chosen}." in table.notes
+
+
+ABOUT_PHASES = {"phases", "data", "left_out", "versions", "language_facts"}  # the first has it by phase
+
+
+def test_every_table_names_the_selection_and_stands_there_for_each(tmp_path):
+    sizes = {"direct": {"phases.middle": "skip"}} | {
+        name: {"phases.middle": "keep", "phases.middle.max_examples": size}
+        for name, size in (("mnli", 9), ("squad", 99))
+    }
+    where = toy(tmp_path, axes=sizes, question="size", seeds=range(3), examples=20)
+    results = json.loads((where / "results.json").read_text())
+    swept = [row | {"task": "tatoeba", "metric": "accuracy", "setting": f"layer {layer}, <s>"}
+             for row in results["rows"] for layer in (1, 2)]  # fmt: skip
+    (where / "results.json").write_text(json.dumps(results | {"rows": results["rows"] + swept}))
+    rows = json.loads((selected_twice(where) / "results.json").read_text())["rows"]
+    worse = [
+        row | {"perturbation": {"kind": "typos", "strength": 0.1},
+               "setting": ", ".join(filter(None, (row["setting"], "typos 10 %")))}
+        for row in rows if row["task"] != "tatoeba"
+    ]  # fmt: skip
+    (where / "results.json").write_text(json.dumps(results | {"rows": rows + worse}))
+    said = write_report([where], tmp_path / "out", draws=20).headline
+    tables = json.loads((tmp_path / "out/results.json").read_text())["tables"]
+    named = {table["name"]: [note for note in table["notes"] if note.startswith("Selection: ")] for table in tables}
+    assert {name for name, notes in named.items() if not notes} <= ABOUT_PHASES
+    twice = {name.removesuffix("_english_dev") for name in named if name.endswith("_english_dev")}
+    assert twice >= {"targets_all_languages", "differences", "medians", "transfer", "seeds", "sizes", "fits",
+                     "robustness", "layers", "groups_family", "languages_xnli_target_accuracy"}  # fmt: skip
+    for name in twice:
+        assert named[f"{name}_english_dev"] == ["Selection: English dev."]
+        assert named[f"{name}_dev_of_all_languages"] == ["Selection: dev of all languages."]
+    assert [line.split(":")[0] for line in said if line.startswith("Selection by")] == [
+        "Selection by English dev",
+        "Selection by dev of all languages",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        ((0.0, 0.05, 0.0), "It is the highest of 2 differences, so it is more likely too high than too low."),
+        ((0.1, 0.05, 0.0), "It is the smallest of 2 losses, so it is more likely too small than too large."),
+    ],
+)
+def test_a_picked_difference_is_called_what_it_is(tmp_path, ahead, said):
+    found = evidence(toy(tmp_path, ahead=ahead, seeds=range(3), seed_spread=0.001))
+    told = headline(found, compare(found, (OTHERS,)))
+    assert told[1] == said
+    assert (" lowers " in told[0]) == ("losses" in said)
+
+
+def test_where_seeds_carry_a_test_the_losses_that_are_real_are_counted(tmp_path):
+    found = evidence(toy(tmp_path, ahead=(0.2, 0.1, 0.0), seed_spread=0.001))
+    told = headline(found, compare(found, (OTHERS,)))
+    assert told[1] == "It is the smallest of 2 losses; 2 of them are told from zero after Holm's correction."
 
 
 def test_xtreme_s_averages_take_whole_tasks_only(tmp_path):

@@ -77,17 +77,21 @@ STEPS = st.integers(1, 60)
     st.sets(STEPS),
     st.integers(1, 4),
     st.none() | st.integers(1, 9),
-    st.dictionaries(STEPS, st.none() | STEPS),
+    st.dictionaries(STEPS, st.frozensets(STEPS, max_size=3)),
     st.sets(STEPS),
 )
-def test_what_stays_is_the_newest_whole_ones_one_every_so_many_and_their_bests(saved, newest, every, bests, damaged):
+def test_what_stays_is_the_newest_whole_ones_one_every_so_many_and_what_these_hand_over(
+    saved, newest, every, needed, damaged
+):
     keep = Keep(newest, every)
-    keep.bests, keep.passed_over = bests, damaged
+    keep.needed, keep.passed_over = needed, damaged
     stay, whole = keep.steps(saved), sorted(saved - damaged)
     assert set(whole[-newest:]) <= stay <= set(whole)
     for_themselves = {step for step in whole if step in whole[-newest:] or (every is not None and step % every == 0)}
     for step in whole:
-        assert (step in stay) == (step in for_themselves or any(bests.get(each) == step for each in for_themselves))
+        assert (step in stay) == (
+            step in for_themselves or any(step in needed.get(each, ()) for each in for_themselves)
+        )
 
 
 def test_what_is_saved_is_what_stood_there_when_the_save_began(mesh, tmp_path):

@@ -16,7 +16,7 @@ from xlmr_flax.config.world import WorldSettings
 from xlmr_flax.errors import InputError, listed
 
 # How a table in a list of tables is addressed in a dotted key.
-NAMED_BY = {"phases": "name", "arms": "name", "splits": "task", "each": "task"}
+NAMED_BY = {"phases": "name", "averages": "name", "arms": "name", "splits": "task", "each": "task"}
 NONE = "none"
 ROLES = ("intermediate", "target")  # of a phase, in a recipe
 # Beside what tomllib says itself: a number of more than 4,300 digits, and tables within tables without end.
@@ -198,6 +198,8 @@ def _over_recipe(phase: Any, recipe: dict[str, Any], parents: Sequence[Any]) -> 
         phase, base = _with_sizes(phase, rows), merged(labelled, _in_role(recipe.get("mixture", {}), role))
     # the file's choice of either replaces the recipe's
     left_out = {"epochs", "steps"} if {"epochs", "steps"} & phase.keys() else set()
+    if phase.get("average", NONE) != NONE:
+        left_out.add("selection")
     return merged({key: value for key, value in base.items() if key not in left_out}, phase)
 
 

@@ -73,6 +73,9 @@ class Optim(Settings):
     clip_norm: float | None = Field(1.0, gt=0)  # None: no clipping
 
 
+ALL_LANGS = "all_langs"  # whose selection it was, in the names of what it leaves
+
+
 class Selection(Settings):
     """Which checkpoint a phase hands over: the best on a split that no table scores."""
 
@@ -80,7 +83,17 @@ class Selection(Settings):
     metric: str | None = None  # None: the task's headline metric
     patience: int | None = Field(None, gt=0)  # evaluations without a better score before the phase ends
     max_examples: int | None = Field(None, gt=0)  # the first of the split, in each language
-    langs: tuple[str, ...] | None = later(None, min_length=1)  # None: those of the phase; the mean over them counts
+    # The mean over these counts; None: those of the phase, English unless it says otherwise; all: that the split has.
+    langs: tuple[str, ...] | Literal["all"] | None = later(None, min_length=1)
+    # The weights that all languages would have chosen are kept and scored too; none where the split has no others.
+    also: Literal["all_langs"] | None = later(None)
+
+
+class Average(Settings):
+    """The mean of a phase's last checkpoints, which it hands over instead of one."""
+
+    checkpoints: int = Field(gt=1)  # that of the last step is one of them
+    every_steps: int = Field(gt=0)
 
 
 class Save(Settings):
@@ -158,6 +171,9 @@ class Phase(Settings):
     optim: Optim = Optim()
     robust: Robust = later(Robust())
     selection: Selection | None = None  # None: the last step
+    average: Average | None = later(None)  # instead of selection
+    # Fresh weights are drawn from this seed, so that runs with several seeds have a mean; None: from the phase's.
+    init_seed: int | None = later(None, ge=0, lt=2**31)
     accumulation: int = how(1, gt=0)  # micro-batches a step
     packing: bool = how(True)  # several short examples share a row; nothing but speed and memory depends on it
     # A step whose loss or gradients are not finite is not applied; after so many in a row the phase stops. No result
@@ -207,6 +223,14 @@ class Splits(Settings):
     test: str | None = None
 
 
+class RunAverage(Settings):
+    """The mean of a phase's weights, heads included, over runs with several seeds; evaluations name it as a phase."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    phase: str
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(min_length=2)  # all start from the same parent
+
+
 class Arm(Settings):
     """One column of the comparison: the experiment without some of its phases."""
 
@@ -231,5 +255,6 @@ class Experiment(Settings):
     mesh: Mesh = how(Mesh())
     save: Save = how(Save())
     phases: tuple[Phase, ...] = Field(min_length=1)
+    averages: tuple[RunAverage, ...] = later(())
     evaluations: tuple[Evaluation, ...] = ()
     arms: tuple[Arm, ...] = (Arm(name="main"),)

@@ -23,6 +23,9 @@ from xlmr_flax.train import processes
 from xlmr_flax.train.checkpoint import remove_training
 from xlmr_flax.train.watch import Watch
 
+# Below an attempt's checkpoints those of a phase that selects in English and in all languages: no such training goes on
+# from steps that were evaluated in English alone.
+BOTH = "both"
 NAMED_EXAMPLES = 8  # of a batch, in an error
 
 
@@ -39,7 +42,8 @@ def current(node: PhaseNode, folder: Path) -> Attempt:
     """The attempt that a phase is at."""
     past = processes.of_writer(f"{node.key} attempts", functools.partial(_past, folder))
     number = len(past)
-    return Attempt(seed_of(node.seed, number), _place(folder, number), past, last=number >= node.phase.retries)
+    place = _place(folder, number) / BOTH if node.keeps_also else _place(folder, number)
+    return Attempt(seed_of(node.seed, number), place, past, last=number >= node.phase.retries)
 
 
 def _past(folder: Path) -> list[dict[str, Any]]:
@@ -62,6 +66,7 @@ def give_up(folder: Path, attempt: Attempt, *, steps: int | None, score: float |
 def remove_checkpoints(folder: Path, *, attempts: int) -> None:
     """Removes what so many attempts saved to go on from."""
     remove_training(folder / "checkpoints")
+    remove(folder / "checkpoints" / BOTH)
     for number in range(1, attempts):
         remove(_place(folder, number))
 

@@ -53,9 +53,15 @@ def first_params(node: PhaseNode, context: Context, models: Models, *, seed: int
 Drawn = tuple[Any, dict[str, Any]]  # the encoder, and heads by task
 
 
+def _key(node: PhaseNode, seed: int, name: str = "") -> Any:
+    """What fresh weights are drawn from: of a phase's runs all the same where it says so."""
+    own = node.phase.init_seed
+    return stream(seed if own is None else own, f"init {name}" if name else "init")
+
+
 def _head_key(node: PhaseNode, name: str, seed: int) -> Any:
     """Several heads of one kind begin with weights of their own."""
-    return stream(seed, f"init {name}" if node.mixed else "init")
+    return _key(node, seed, name if node.mixed else "")
 
 
 def _of_parent(node: PhaseNode, parent: PhaseNode, context: Context, models: Models, *, seed: int) -> Drawn:
@@ -128,6 +134,6 @@ def _of_nowhere(node: PhaseNode, context: Context, models: Models, *, seed: int)
         f"{node.name}: encoder and {kinds} head{'s' * bool(node.mixed)} fresh ({node.model.preset}, random weights)"
     )
     (first, model), *others = models.items()
-    params = initial_params(model, context.mesh, key=stream(seed, "init"))
+    params = initial_params(model, context.mesh, key=_key(node, seed))
     heads = {name: initial_head(other, context.mesh, key=_head_key(node, name, seed)) for name, other in others}
     return params["encoder"], {first: params["head"], **heads}

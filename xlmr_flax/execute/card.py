@@ -65,7 +65,8 @@ def _tasks(recorded: dict[str, Any]) -> str:
 def _phase(recorded: dict[str, Any]) -> str:
     phase, done = recorded["phase"], recorded["done"]
     told = f"- `{phase['name']}` on {_tasks(recorded)}: step {done.get('step', '?')} of {done.get('steps', '?')}"
-    told += f" ({done.get('selection', '?')}), seed {recorded['seed']}, key {recorded['key']}"
+    seed = "" if recorded["seed"] is None else f", seed {recorded['seed']}"
+    told += f" ({done.get('selection', '?')}){seed}, key {recorded['key']}"
     return told + (f"; {'; '.join(done['flags'])}" if done.get("flags") else "")
 
 

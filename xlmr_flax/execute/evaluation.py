@@ -19,7 +19,7 @@ from xlmr_flax.execute.trained import Subject, check_length, check_unchanged, lo
 from xlmr_flax.graph.nodes import EvalNode
 from xlmr_flax.report.chance import judged
 from xlmr_flax.report.examples import terms_of, write_terms
-from xlmr_flax.report.results import perturbation_text
+from xlmr_flax.report.results import also_text, perturbation_text
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
@@ -29,6 +29,7 @@ from xlmr_flax.tasks.files import found as found_in
 from xlmr_flax.tasks.labels import labelled_as, ordered_as
 from xlmr_flax.tasks.task import Task, gold, scores
 from xlmr_flax.train import processes
+from xlmr_flax.train.checkpoint import SELECTED, SELECTED_ALSO
 from xlmr_flax.train.loop import Stop
 
 
@@ -47,7 +48,9 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
             check_unchanged(folder, before, now, since="it was scored")
     if not missing:
         return
-    trained = load_trained(context.folders.of(node.phase), context.folders, context.mesh, declared)
+    selected = SELECTED_ALSO if node.also else SELECTED
+    where = context.folders.of(node.phase)
+    trained = load_trained(where, context.folders, context.mesh, declared, selected=selected)
     subject = Subject(
         trained, declared, node.split, node.evaluation, data, select=node.select, shared={},
         perturbation=node.perturbation,
@@ -64,9 +67,9 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
             {**known, "task": node.task, "phase_key": node.phase.key, "split": node.split},
         )
         told = " · ".join(f"{name} {100 * value:.1f}" for name, value in known["langs"][lang]["scores"].items())
-        worse = f", {perturbation_text(node)}" if node.perturbation else ""
+        how = "".join(f", {each}" for each in (also_text(node), perturbation_text(node)) if each)
         context.say(
-            f"{node.phase.name} on {node.task} {lang}{worse}: {told}  ({known['langs'][lang]['n_scored']} examples)"
+            f"{node.phase.name} on {node.task} {lang}{how}: {told}  ({known['langs'][lang]['n_scored']} examples)"
         )
 
 

@@ -1,21 +1,23 @@
 """Computes a graph's nodes on this machine, in order; whatever is done is passed over."""
 
 import contextlib
-import fnmatch
 import functools
 from collections.abc import Iterable
 
 from xlmr_flax.data.examples import text_fingerprints
 from xlmr_flax.data.tokenizer import train_tokenizer
 from xlmr_flax.errors import InputError
+from xlmr_flax.execute.averages import average_runs
 from xlmr_flax.execute.context import Context, told_when_full
 from xlmr_flax.execute.evaluation import run_evaluation, scored_files
 from xlmr_flax.execute.failures import Failures
-from xlmr_flax.execute.phase import run_phase, sources_of
+from xlmr_flax.execute.material import also_sources_of, sources_of
+from xlmr_flax.execute.phase import run_phase
 from xlmr_flax.execute.preflight import preflight
 from xlmr_flax.execute.pretrained import hand_over
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, folder_name, is_done
+from xlmr_flax.graph.wanted import wanted
 from xlmr_flax.sources.miniworld.write import write_world
 from xlmr_flax.storage.holding import held
 from xlmr_flax.storage.places import create, filled, json_text
@@ -50,30 +52,6 @@ def run_nodes(graph: Graph, context: Context, *, only: str | None = None, key: s
     failures.tell()
 
 
-def wanted(graph: Graph, *, only: str | None, key: str | None) -> list[Node]:
-    """The nodes of a key or of a pattern on names, each after what it needs; all of them when neither is given."""
-    if key is not None:
-        chosen = [node for node in graph.nodes if node.key.startswith(key) or f"{node.name}-{node.key}" == key]
-        if len(chosen) != 1:
-            found = "several nodes have keys that begin so" if chosen else "no node has this key; there are"
-            known = ", ".join(f"{node.name}-{node.key}" for node in chosen or graph.nodes)
-            raise InputError(f"--phase {key}: {found}: {known}")
-    elif only is not None:
-        arms = {one.node.key: one.arm for one in graph.scored} if graph.studied else {}
-        chosen = [
-            node
-            for node in graph.nodes
-            if fnmatch.fnmatch(node.name, only) or fnmatch.fnmatch(arms.get(node.key, ""), only)
-        ]
-        if not chosen:
-            known = sorted({node.name for node in graph.nodes} | set(arms.values()))
-            raise InputError(f"--only {only}: matches none of {', '.join(known)}")
-    else:
-        return list(graph.nodes)
-    needed = {node.key for node in _with_parents(chosen)}
-    return [node for node in graph.nodes if node.key in needed]
-
-
 @told_when_full
 def run_node(node: Node, context: Context, stop: Stop) -> None:
     """Computes one node whose parents are done; waits where another run does."""
@@ -93,6 +71,8 @@ def _compute(node: Node, context: Context, stop: Stop) -> None:
             processes.by_writer(f"{folder_name(node)} made", functools.partial(_make_ground, node, context))
         case PhaseNode(untrained=True):
             hand_over(node, context)
+        case PhaseNode() if node.averaged:
+            average_runs(node, context)
         case PhaseNode():
             run_phase(node, context, stop)
         case EvalNode():
@@ -103,8 +83,8 @@ def data_files(nodes: Iterable[Node], context: Context) -> dict[str, str]:
     """The content hash of every file that the nodes read and that no other node has written."""
     found = {}
     for node in nodes:
-        if isinstance(node, PhaseNode) and not node.world and not node.untrained:
-            found |= sources_of(node, context)
+        if isinstance(node, PhaseNode) and not node.world and node.trains:
+            found |= sources_of(node, context) | also_sources_of(node, context)
         if isinstance(node, EvalNode) and not node.phase.world:
             for lang in node.langs:
                 found |= scored_files(task(node.task), node, lang, context.folders.data_of(node.phase))
@@ -131,9 +111,3 @@ def _make_ground(node: WorldNode | TokenizerNode, context: Context) -> None:
     except InputError as error:
         raise InputError(f"tokenizer.vocab_size={node.vocab_size}: {error}") from None
     create(folder / "DONE", json_text({"key": node.key, "sources": text_fingerprints(node.text, data)}))
-
-
-def _with_parents(nodes: Iterable[Node]) -> Iterable[Node]:
-    for node in nodes:
-        yield node
-        yield from _with_parents(node.parents)

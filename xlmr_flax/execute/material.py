@@ -24,6 +24,7 @@ from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import other_release, rows
 from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.task import Head, Task
+from xlmr_flax.train.average import averaged_steps
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
 from xlmr_flax.train.step import abstract_params, make_model
 
@@ -65,6 +66,7 @@ class Material(NamedTuple):
     parts: tuple[Part, ...]
     steps: int
     sources: dict[str, str]
+    also_sources: dict[str, str]  # of the languages that it selects on beside
 
     @property
     def models(self) -> dict[str, Model]:
@@ -84,7 +86,18 @@ def prepare(node: PhaseNode, context: Context) -> Material:
     arch = shape_of(node, tokenizer)
     parts = tuple(_part(member, context, arch, tokenizer) for member in node.members)
     steps = steps_over(node.phase, [part.taken for part in parts]) + added_steps(node, tokenizer, context.folders)
-    return Material(arch, tokenizer, parts, steps, sources_of(node, context))
+    _check_average(node, steps)
+    return Material(arch, tokenizer, parts, steps, sources_of(node, context), also_sources_of(node, context))
+
+
+def _check_average(node: PhaseNode, steps: int) -> None:
+    average = node.phase.average
+    if average and len(found := averaged_steps(average, steps)) < average.checkpoints:
+        apart = steps // average.checkpoints
+        raise InputError(
+            f"phases.{node.name}.average: {steps} steps have checkpoints at {', '.join(map(str, found))}, wanted "
+            f"{average.checkpoints} of them; {f'set every_steps={apart} or less' if apart else 'average fewer'}"
+        )
 
 
 def _part(node: PhaseNode, context: Context, arch: Architecture, tokenizer: Tokenizer) -> Part:
@@ -105,7 +118,7 @@ def _part(node: PhaseNode, context: Context, arch: Architecture, tokenizer: Toke
         raise InputError(f"{field}: {node.task} gives nothing to train on")
     material = {"data": folders.data_of(node), "tokenizer": tokenizer, "length": phase.length, "cache": folders.cache}
     select = []
-    for lang in node.select_langs if node.select and phase.selection else ():
+    for lang in node.selecting_langs if node.select and phase.selection else ():
         read = rows(declared, node.select, lang, folders.data_of(node))[: phase.selection.max_examples]
         kept = load_examples(declared, node.select, lang, **material).first_rows(len(read))
         select.append(Chosen(lang, read, kept))
@@ -179,6 +192,19 @@ def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
     return others | found | switch_fingerprints(node.phase, node.langs, data)
 
 
+def also_sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
+    """The same of the files that it reads to select in all languages and not for anything else."""
+    data = context.folders.data_of(node)
+    found = {
+        path: digest
+        for part in node.members
+        for lang in part.also_langs
+        for path, digest in fingerprints(task(part.task), part.select, lang, data).items()
+    }
+    own = sources_of(node, context) if found else {}
+    return {path: digest for path, digest in found.items() if path not in own}
+
+
 def releases_of(node: PhaseNode, context: Context) -> list[str]:
     """What a phase trains on from elsewhere than the source that its task declares first."""
     if node.mixed:
@@ -189,7 +215,9 @@ def releases_of(node: PhaseNode, context: Context) -> list[str]:
     return list(dict.fromkeys(filter(None, (other_release(declared, node.train, lang, data) for lang in node.langs))))
 
 
-def check_sources(folder: Path, now: dict[str, str]) -> None:
-    """Raises InputError when a file is not the one that the phase in `folder` was trained on."""
-    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))["sources"]
-    check_unchanged(folder, before, now, since="this phase was trained")
+def check_sources(folder: Path, now: dict[str, str], also: dict[str, str] | None = None) -> None:
+    """Raises InputError when a file is not the one that the phase in `folder` was trained on, or `also` selected on."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    check_unchanged(folder, config["sources"], now, since="this phase was trained")
+    if also and (before := config.get("also_sources")):
+        check_unchanged(folder, before, also, since="this phase was trained")

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import jax
 from jax.sharding import Mesh
 
 from xlmr_flax import __version__
-from xlmr_flax.config.schema import Phase
+from xlmr_flax.config.schema import ALL_LANGS, Phase
 from xlmr_flax.data.batch import Batch
 from xlmr_flax.data.mixture import Batches, MixedBatches
 from xlmr_flax.evaluate.predict import predict
@@ -28,18 +28,28 @@ from xlmr_flax.execute.attempts import (
 from xlmr_flax.execute.beginning import start
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.devices import circumstances
-from xlmr_flax.execute.material import Chosen, Material, Part, check_sources, prepare, releases_of, sources_of
+from xlmr_flax.execute.material import (
+    Chosen,
+    Material,
+    Part,
+    also_sources_of,
+    check_sources,
+    prepare,
+    releases_of,
+    sources_of,
+)
 from xlmr_flax.execute.measured import measured_before, watched
 from xlmr_flax.execute.robust import dictionary_paths, smoothing_of
 from xlmr_flax.execute.trained import parameter_count, tokenizer_entry
-from xlmr_flax.graph.nodes import PhaseNode, folder_name
+from xlmr_flax.graph.nodes import DONE_ALSO, PhaseNode, folder_name, is_done
 from xlmr_flax.plan.programs import train_program
 from xlmr_flax.storage.places import create, json_text, write_json
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import excluded_text
 from xlmr_flax.tasks.task import Head, gold, scores
 from xlmr_flax.train import processes
-from xlmr_flax.train.checkpoint import Checkpoints, save_selected
+from xlmr_flax.train.average import averaged_steps, mean_of
+from xlmr_flax.train.checkpoint import SELECTED, SELECTED_ALSO, Checkpoints, save_selected
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, train
 from xlmr_flax.train.mixture import Models, abstract_params_of, make_mixed_step, params_of
@@ -54,16 +64,21 @@ LOG_EVERY_STEPS = 10
 
 
 def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
-    """Trains a phase unless it is done; raises Interrupted, with everything saved, when `stop` was asked."""
+    """Trains a phase unless it is done; raises Interrupted, with everything saved, when `stop` was asked.
+
+    One that is done but has not kept what all languages select trains once more, and keeps that beside its weights.
+    """
     folder = context.folders.of(node)
     finish = functools.partial(remove_checkpoints, folder, attempts=node.phase.retries + 1)
-    if processes.of_writer(f"{node.key} is done", (folder / "DONE").is_file):
-        check_sources(folder, sources_of(node, context))
+    if processes.of_writer(f"{node.key} is done", functools.partial(is_done, node, context.folders.runs)):
+        check_sources(folder, sources_of(node, context), also_sources_of(node, context))
         processes.by_writer(f"{node.key} tidied", finish, seconds=NODE_SECONDS)  # a kill may have come after DONE
         return
     material = prepare(node, context)
     if (folder / "config.json").is_file():
-        check_sources(folder, material.sources)
+        check_sources(folder, material.sources, material.also_sources)
+    if processes.of_writer(f"{node.key} has its weights", (folder / "DONE").is_file):
+        context.say(f"{node.name}: trained before without keeping what all languages select; trains once more for it")
     while not _attempted(node, context, stop, material):
         pass
     processes.by_writer(f"{node.key} done", finish, seconds=NODE_SECONDS)
@@ -110,7 +125,10 @@ def _train(
     state, best, carried = start(node, context, models, checkpoints, seed=attempt.seed)
     began = int(jax.device_get(state.step))
     plan = Plan(
-        material.steps, context.experiment.save.every_steps, phase.selection.every_steps if phase.selection else None
+        material.steps,
+        context.experiment.save.every_steps,
+        phase.selection.every_steps if phase.selection else None,
+        phase.average,
     )
     batches = material.batches(node, context, seed=attempt.seed)
     _record(node, context, material, state, batches)
@@ -181,11 +199,15 @@ def _program_for(models: Models, phase: Phase, mesh: Mesh, batch: Batch) -> jax.
 
 
 def _golds(part: Part) -> dict[str, list[Any]]:
-    return {chosen.lang: [gold(part.task, row) for row in chosen.rows] for chosen in part.select}
+    mine = (chosen for chosen in part.select if chosen.lang in part.node.select_langs)
+    return {chosen.lang: [gold(part.task, row) for row in chosen.rows] for chosen in mine}
 
 
 def _selector(material: Material, context: Context, *, packing: bool) -> Callable[[State], dict[str, float]]:
-    """What a state scores, in the mean of the languages; of several tasks all of it, and the mean of what selects."""
+    """What a state scores, in the mean of the languages; of several tasks all of it, and the mean of what selects.
+
+    Where all languages select too, what they score has their name in its own.
+    """
 
     def evaluate(state: State) -> dict[str, float]:
         if len(material.parts) == 1:
@@ -193,11 +215,20 @@ def _selector(material: Material, context: Context, *, packing: bool) -> Callabl
         parts = [part for part in material.parts if part.select]
         by_part = [(part, scores_of(part, params_of(state.params, part.node.task))) for part in parts]
         found = {f"{part.node.task}_{name}": one for part, each in by_part for name, one in each.items()}
-        return {**found, MEAN: sum(each[part.metric] for part, each in by_part) / len(by_part)}
+        found[MEAN] = _mean([each[part.metric] for part, each in by_part])
+        if any(part.node.also_langs for part in parts):  # a task that comes in English alone has one score for both
+            every = [each.get(f"{part.metric}_{ALL_LANGS}", each[part.metric]) for part, each in by_part]
+            found[f"{MEAN}_{ALL_LANGS}"] = _mean(every)
+        return found
 
     def scores_of(part: Part, params: Any) -> dict[str, float]:
-        scored = [scored_in(part, params, chosen) for chosen in part.select]
-        return {name: sum(one[name] for one in scored) / len(scored) for name in scored[0]}
+        scored = {chosen.lang: scored_in(part, params, chosen) for chosen in part.select}
+        return {
+            f"{name}{ending}": _mean([scored[lang][name] for lang in langs])
+            for langs, ending in ((part.node.select_langs, ""), (part.node.also_langs, f"_{ALL_LANGS}"))
+            if langs
+            for name in scored[langs[0]]
+        }
 
     def scored_in(part: Part, params: Any, chosen: Chosen) -> dict[str, float]:
         predicted = predict(
@@ -219,6 +250,10 @@ def _save(checkpoints: Checkpoints, step: int, state: State, progress: dict[str,
     checkpoints.save(step, parts_of(state), progress)
 
 
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
 def _finish(
     node: PhaseNode,
     context: Context,
@@ -229,17 +264,27 @@ def _finish(
 ) -> None:
     """Keeps the selected weights and says DONE; only then may the checkpoints of the training go."""
     state, last, best, flags = ended
-    selected = best.step if best.step is not None else last
-    folder, params = context.folders.of(node), state.params
-    if selected != last:
-        params = checkpoints.parts_at(selected, abstract_params_of(material.models, context.mesh))
-    save_selected(folder / "checkpoints", params, {"step": selected})
+    folder, average = context.folders.of(node), node.phase.average
+    like = abstract_params_of(material.models, context.mesh)
+
+    def keep(steps: Sequence[int], name: str) -> int:
+        params = mean_of(state.params if step == last else checkpoints.parts_at(step, like) for step in steps)
+        save_selected(folder / "checkpoints", params, {"step": steps[-1]}, name)
+        return steps[-1]
+
+    if node.keeps_also:
+        told = {"step": keep([best.also_step], SELECTED_ALSO), "selection": selection_text(node, also=True)}
+        processes.writes(create, folder / DONE_ALSO, json_text(told))
+    if processes.of_writer(f"{node.key} has its weights", (folder / "DONE").is_file):
+        return
+    steps = averaged_steps(average, last) if average else [last if best.step is None else best.step]
     done = {
-        "step": selected,
+        "step": keep(steps, SELECTED),
         "steps_run": last,
         "steps": material.steps,
         "skipped_steps": int(jax.device_get(state.skipped)),
         "selection": selection_text(node),
+        **({"averaged": steps} if average else {}),
         "score": best.score,
         "evaluations": best.evaluations,
         "counts": _by_task(node, {part.node.task: part.examples.encoded.counts for part in material.parts}),
@@ -250,16 +295,18 @@ def _finish(
     processes.writes(create, folder / "DONE", json_text(done))
 
 
-def selection_text(node: PhaseNode) -> str:
-    """How a phase's checkpoint was chosen, for tables."""
-    if not node.phase.selection:
+def selection_text(node: PhaseNode, *, also: bool = False) -> str:
+    """How a phase's checkpoint was chosen, for tables; `also`: the one that it keeps beside."""
+    selection, average = node.phase.selection, node.phase.average
+    if average:
+        return f"mean of the last {average.checkpoints} checkpoints, {average.every_steps} steps apart"
+    if not selection:
         return "last step"
-    told = [
-        f"{node.phase.selection.metric or task(part.task).metric} on {part.task} {part.select} "
-        f"({', '.join(part.select_langs)})"
-        for part in node.members
-        if part.select
-    ]
+    told = []
+    for part in (part for part in node.members if part.select):
+        every = part.also_langs if also else part.select_langs if selection.langs == "all" else ()
+        langs = f"all {len(every)} languages" if len(every) > 1 else ", ".join(part.select_langs)
+        told.append(f"{selection.metric or task(part.task).metric} on {part.task} {part.select} ({langs})")
     return f"best {told[0]}" if not node.mixed else f"best mean of {', '.join(told)}"
 
 
@@ -296,6 +343,7 @@ def _record(node: PhaseNode, context: Context, material: Material, state: State,
         "heads" if node.mixed else "head": heads,
         "tokenizer": tokenizer_entry(node, context.folders, material.tokenizer),
         "sources": material.sources,
+        **({"also_sources": material.also_sources} if node.keeps_also else {}),
         "examples": by_task(lambda part: part.examples.entry),
         "releases": releases_of(node, context),
         "counts": by_task(lambda part: part.examples.encoded.counts),

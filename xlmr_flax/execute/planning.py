@@ -114,7 +114,7 @@ def phases(graph: Graph, only: str | None) -> list[PhaseNode]:
     """
     nodes: dict[str, PhaseNode] = {}
     for node in graph.nodes:
-        if isinstance(node, PhaseNode) and not node.untrained:
+        if isinstance(node, PhaseNode) and node.trains:
             program = key_of(**node.program(graph.experiment_of(node))) if graph.studied else ""
             nodes.setdefault(f"{node.name} {program}", node)
     names = list(dict.fromkeys(node.name for node in nodes.values()))

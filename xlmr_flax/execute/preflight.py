@@ -7,7 +7,7 @@ from xlmr_flax.data.dictionaries import check_dictionary
 from xlmr_flax.data.examples import load_examples
 from xlmr_flax.errors import InputError, listed
 from xlmr_flax.execute.context import Context
-from xlmr_flax.execute.phase import prepare
+from xlmr_flax.execute.material import prepare
 from xlmr_flax.execute.ranking import CANDIDATES, candidates
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
@@ -48,6 +48,8 @@ def _reading(node: Node, context: Context) -> Checks:
             yield node.text, functools.partial(text_rows, node.text, data)
         case PhaseNode(untrained=True):
             yield ("weights", node.model), functools.partial(_check_weights, node, context)
+        case PhaseNode() if node.averaged:
+            pass  # its runs are checked
         case PhaseNode() if node.mixed:
             yield from (check for part in node.mixed for check in _reading(part, context))
         case PhaseNode():
@@ -60,7 +62,7 @@ def _reading(node: Node, context: Context) -> Checks:
             if node.text and not node.world:
                 yield node.text, functools.partial(text_rows, node.text, data)
             elif not node.world:
-                for spec, langs in ((node.train, node.langs), (node.select, node.select_langs)):
+                for spec, langs in ((node.train, node.langs), (node.select, node.selecting_langs)):
                     for lang in langs if spec else ():
                         yield (node.task, spec, lang), functools.partial(rows, task(node.task), spec, lang, data)
         case EvalNode() if not node.phase.world:
@@ -81,7 +83,7 @@ def _dictionary(node: EvalNode, context: Context) -> Checks:
 def _using(node: Node, context: Context) -> Checks:
     """What goes together: examples, tokenizer, model. A world or tokenizer that is still to be made is waited for."""
     match node:
-        case PhaseNode(untrained=False) if _ground_is_there(node, context):
+        case PhaseNode(trains=True) if _ground_is_there(node, context):
             yield _alike(node), functools.partial(prepare, node, context)
         case EvalNode() if _ground_is_there(node.phase, context):
             yield node.key, functools.partial(_check_evaluation, node, context)

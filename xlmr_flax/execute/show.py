@@ -89,7 +89,7 @@ def show_batch(target: str, phase: str | None, step: int, folders: Folders) -> I
 
 def _taught(folder: Path, folders: Folders) -> Taught:
     if not (folder / "host.json").is_file():
-        raise InputError(f"{folder}: training has not begun here, so there are no batches yet")
+        raise InputError(f"{folder}: nothing is trained here, or not yet, so there are no batches")
     config, host = phase_config(folder), read(folder / "host.json", Host, None, AGAIN)
     if not config.get("examples"):
         raise InputError(f"{folder}: trained by a version that did not record which examples it read")

@@ -23,7 +23,7 @@ from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.storage.copies import copy_of
 from xlmr_flax.tasks.task import Head, Task
-from xlmr_flax.train.checkpoint import load_selected
+from xlmr_flax.train.checkpoint import SELECTED, load_selected
 from xlmr_flax.train.step import abstract_params, make_model
 
 
@@ -93,7 +93,9 @@ def tokenizer_in(folder: Path) -> Tokenizer:
     return load_tokenizer(copy_of(folder))
 
 
-def load_trained(folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None = None) -> Trained:
+def load_trained(
+    folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None = None, *, selected: str = SELECTED
+) -> Trained:
     """The model of a finished phase's folder, of several tasks with the head for the one that is wanted, or the first.
 
     Raises InputError when it is none.
@@ -108,10 +110,11 @@ def load_trained(folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None
     model = make_model(arch, head_spec(heads[task], phase), compute=config["compute"], mesh=mesh)
     like = abstract_params(model, mesh)
     if len(heads) > 1:
-        params = load_selected(folder / "checkpoints", {"encoder": like["encoder"], "head": {task: like["head"]}})
+        of_task = {"encoder": like["encoder"], "head": {task: like["head"]}}
+        params = load_selected(folder / "checkpoints", of_task, selected)
         params["head"] = params["head"][task]
     else:
-        params = load_selected(folder / "checkpoints", like)
+        params = load_selected(folder / "checkpoints", like, selected)
     where = tokenizer_folder(config["tokenizer"], folders)
     return Trained(model, params, tokenizer, task, phase.length, where, heads[task].labels)
 

@@ -19,6 +19,7 @@ from xlmr_flax.graph.nodes import (
     TokenizerNode,
     WorldNode,
     key_of,
+    mean_of_runs,
     pretrained,
 )
 from xlmr_flax.graph.splits import comes_in, specs
@@ -132,10 +133,27 @@ def _phases(experiment: Experiment, arm: Arm, once: dict[str, PhaseNode]) -> dic
             if above:
                 stood_for = tuple(_phase_node(experiment, by_name[other], None) for other in above)
                 new = dataclasses.replace(new, stands_for=stood_for)
-            nodes[name] = once.setdefault(new.key, new)
+            nodes[name] = _shared(once, new)
         return nodes[name]
 
-    return {phase.name: node(phase.name) for phase in experiment.phases if phase.name not in arm.skip}
+    found = {phase.name: node(phase.name) for phase in experiment.phases if phase.name not in arm.skip}
+    for average in experiment.averages:
+        if average.phase not in arm.skip:
+            runs = _runs(experiment, by_name[average.phase], found[average.phase], average.seeds)
+            found[average.name] = _shared(once, mean_of_runs(average.name, tuple(_shared(once, run) for run in runs)))
+    return found
+
+
+def _runs(experiment: Experiment, phase: Phase, like: PhaseNode, seeds: Iterable[int]) -> Iterable[PhaseNode]:
+    """A phase with each of these seeds."""
+    for seed in seeds:
+        own = _phase_node(experiment, phase.model_copy(update={"seed": seed}), like.parent)
+        yield dataclasses.replace(own, stands_for=like.stands_for)
+
+
+def _shared(once: dict[str, PhaseNode], new: PhaseNode) -> PhaseNode:
+    """The node that was the first of its kind; one that keeps more than its weights is scored more often."""
+    return once.setdefault(f"{new.key} and more" if new.keeps_also else new.key, new)
 
 
 def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) -> PhaseNode:
@@ -167,25 +185,27 @@ def _phase_node(experiment: Experiment, phase: Phase, parent: PhaseNode | None) 
 
 def _evaluations(experiment: Experiment, arm: Arm, phases: dict[str, PhaseNode]) -> Iterable[EvalNode]:
     by_name = {phase.name: phase for phase in experiment.phases}
+    of_mean = {average.name: average.phase for average in experiment.averages}
     for evaluation in experiment.evaluations:
         for name in evaluation.tasks:
             # Retrieval needs no head, so where its phase is skipped the one before it is scored instead: that is what
             # the skipped phase is compared with.
             retrieval = task(name).head.kind == "embedding"
-            phase = nearest(by_name, evaluation.phase, arm.skip) if retrieval else evaluation.phase
+            own = of_mean.get(evaluation.phase, evaluation.phase)
+            phase = nearest(by_name, own, arm.skip) if retrieval and own in arm.skip else evaluation.phase
             if phase in phases:
                 node = phases[phase]
             elif phase is None and experiment.model.weights:  # the first phase is skipped: before it stand the weights
-                node = pretrained(_phase_node(experiment, by_name[evaluation.phase], None))
+                node = pretrained(_phase_node(experiment, by_name[own], None))
             else:
                 continue
             langs = languages(experiment, name, evaluation.langs)
             split = specs(experiment, task(name))
             select = split["select"] if retrieval else None
             clean = EvalNode(node, name, split["test"] or "test", langs, evaluation, select)
-            yield clean
-            for perturbation in _perturbations(evaluation.perturb):
-                yield dataclasses.replace(clean, perturbation=perturbation)
+            for also in (False, True) if node.keeps_also else (False,):
+                for perturbation in (None, *_perturbations(evaluation.perturb)):
+                    yield dataclasses.replace(clean, perturbation=perturbation, also=also)
 
 
 def _perturbations(perturb: Perturb | None) -> Iterable[Perturbation]:
@@ -205,7 +225,8 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
         twin = done.get(node.key)
         if isinstance(twin, EvalNode) and isinstance(node, EvalNode):
             node = _with_langs(twin, node.langs)
-        done[node.key] = node
+        if not (isinstance(twin, PhaseNode) and twin.keeps_also):
+            done[node.key] = node
 
     for root in roots:
         visit(root)

@@ -73,7 +73,9 @@ def _model(experiment: Experiment) -> Iterator[str]:
 
 def _names(experiment: Experiment) -> Iterator[str]:
     phases = [phase.name for phase in experiment.phases]
+    models = [*phases, *(average.name for average in experiment.averages)]
     yield from _doubled("phases", phases)
+    yield from _averages(experiment)
     yield from _doubled("arms", [arm.name for arm in experiment.arms])
     yield from _doubled("splits", [splits.task for splits in experiment.splits])
     for arm in experiment.arms:
@@ -87,7 +89,7 @@ def _names(experiment: Experiment) -> Iterator[str]:
     if not experiment.arms:
         yield "arms: wanted at least one; leave the key out for a single arm with every phase"
     for index, evaluation in enumerate(experiment.evaluations):
-        yield from _unknown(f"evaluations.{index}.phase", "phase", evaluation.phase, phases)
+        yield from _unknown(f"evaluations.{index}.phase", "phase", evaluation.phase, models)
         for name in evaluation.tasks:
             yield from _unknown(f"evaluations.{index}.tasks", "task", name, TASKS)
     for phase in experiment.phases:
@@ -105,6 +107,29 @@ def _scores_weights(experiment: Experiment) -> bool:
     """Whether there is something to score without any phase: retrieval, of pretrained weights."""
     asked = (name for evaluation in experiment.evaluations for name in evaluation.tasks if name in TASKS)
     return bool(experiment.model.weights) and any(TASKS[name].head.kind == "embedding" for name in asked)
+
+
+def _averages(experiment: Experiment) -> Iterator[str]:
+    """Runs have a mean where their heads began with the same weights."""
+    by_name = {phase.name: phase for phase in experiment.phases}
+    yield from _doubled("averages", [average.name for average in experiment.averages])
+    for average in experiment.averages:
+        key, phase = f"averages.{average.name}", by_name.get(average.phase)
+        if average.name in by_name:
+            yield f"{key}: a phase has this name too; names must differ"
+        yield from _doubled(f"{key}.seeds", list(map(str, average.seeds)))
+        yield from _unknown(f"{key}.phase", "phase", average.phase, by_name)
+        if phase and phase.init_seed is None:
+            yield (
+                f"{key}: fresh heads are drawn from the seed of each run, and heads that began apart have no mean; set "
+                f"phases.{phase.name}.init_seed"
+            )
+
+
+def _trained(experiment: Experiment, name: str) -> Phase:
+    """The phase of this name, or that of which an average of this name is the mean."""
+    of_mean = {average.name: average.phase for average in experiment.averages}
+    return next(phase for phase in experiment.phases if phase.name == of_mean.get(name, name))
 
 
 def _doubled(table: str, names: list[str]) -> Iterator[str]:
@@ -133,6 +158,8 @@ def _phase(experiment: Experiment, phase: Phase) -> Iterator[str]:
     if (phase.epochs is None) == (phase.steps is None):
         found = "neither" if phase.epochs is None else "both"
         yield f"{key}: wanted either epochs or steps, found {found}"
+    if phase.average and phase.selection:
+        yield f"{key}.average: selection hands over the best checkpoint, and average a mean; remove one of the two"
     yield from mixture_problems(phase)
     yield from dict.fromkeys(problem for one in members(phase) for problem in _member(experiment, one, phase))
 
@@ -230,8 +257,9 @@ def _training_splits(experiment: Experiment, phase: Phase, declared: Task) -> It
     known = tuple(dict.fromkeys((declared.train_lang, *_known(experiment, declared))))
     yield from _languages(declared, spec["train"], phase.langs or (), known=known, key=f"{key}.langs")
     if phase.selection and spec["select"]:
-        asked = phase.selection.langs or phase.langs or ()
-        yield from _doubled(f"{key}.selection.langs", list(phase.selection.langs or ()))
+        named = () if phase.selection.langs == "all" else phase.selection.langs
+        asked = phase.langs or () if named is None else named
+        yield from _doubled(f"{key}.selection.langs", list(named or ()))
         yield from _languages(declared, spec["select"], asked, known=known, key=f"{key}.selection.langs")
 
 
@@ -273,7 +301,7 @@ def _kept_head(experiment: Experiment, by_name: dict[str, Phase], phase: Phase, 
 
 
 def _evaluation(experiment: Experiment, evaluation: Evaluation, *, key: str) -> Iterator[str]:
-    trained = next(phase for phase in experiment.phases if phase.name == evaluation.phase)
+    trained = _trained(experiment, evaluation.phase)
     if evaluation.length is not None:
         yield from _length(experiment, f"{key}.length", evaluation.length)
     if evaluation.layers not in (None, "all") and experiment.model.preset:

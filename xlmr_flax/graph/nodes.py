@@ -9,15 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xlmr_flax.config.schema import Evaluation, Experiment, Model, Phase, TextFiles
+from xlmr_flax.config.schema import ALL_LANGS, Evaluation, Experiment, Model, Phase, TextFiles
 from xlmr_flax.config.settings import what
 from xlmr_flax.config.world import WorldSettings
 from xlmr_flax.graph.mixture import head_for, settings
+from xlmr_flax.graph.splits import comes_in
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.task import identity
 
 # Part of every key: raise it when the same settings come to mean other numbers.
 KEY_VERSION = 1
+DONE_ALSO = f"DONE_{ALL_LANGS}"  # beside DONE where a phase keeps what all languages select
 LONGEST = 512  # tokens of what untrained weights are scored on, where they have positions for so many
 
 
@@ -89,6 +91,7 @@ class PhaseNode:
     # Skipped phases for whose number of steps it trains longer; of each, only what decides that number matters.
     stands_for: tuple["PhaseNode", ...] = field(default=(), repr=False)
     untrained: bool = False  # the pretrained weights as they are, for what is scored without a head
+    averaged: tuple["PhaseNode", ...] = field(default=(), repr=False)  # the runs whose mean it is, itself no run
 
     kind = "phase"
 
@@ -121,7 +124,36 @@ class PhaseNode:
     @property
     def select_langs(self) -> tuple[str, ...]:
         """The languages of the rows that it selects on."""
-        return (self.phase.selection.langs if self.phase.selection else None) or self.langs
+        asked = self.phase.selection.langs if self.phase.selection else None
+        return self._langs_to_select_on() if asked == "all" else asked or self.langs
+
+    @property
+    def also_langs(self) -> tuple[str, ...]:
+        """All languages of the split to select on, where what they select is kept as well and may be another; or ()."""
+        if not self.select or self.phase.selection is None or self.phase.selection.also is None:
+            return ()
+        every = self._langs_to_select_on()
+        return () if set(every) == set(self.select_langs) else every
+
+    @property
+    def selecting_langs(self) -> tuple[str, ...]:
+        """Every language whose rows it selects on."""
+        return tuple(dict.fromkeys((*self.select_langs, *self.also_langs)))
+
+    @property
+    def keeps_also(self) -> bool:
+        """Whether it keeps beside its weights those that all languages select."""
+        return not self.averaged and any(one.also_langs for one in self.members)
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained: not where weights are handed on as they are, or as the mean of others."""
+        return not (self.untrained or self.averaged)
+
+    def _langs_to_select_on(self) -> tuple[str, ...]:
+        declared = task(self.task)
+        told = ("en", *self.world.settings.languages) if self.world else (declared.train_lang, *declared.langs)
+        return tuple(lang for lang in dict.fromkeys(told) if comes_in(declared, self.select or "", lang))
 
     @property
     def root(self) -> "PhaseNode":
@@ -131,6 +163,8 @@ class PhaseNode:
     @cached_property
     def key(self) -> str:
         """Hash of the settings, the data's declared identity and the parent's key."""
+        if self.averaged:
+            return key_of(average=[one.key for one in self.averaged])
         if self.untrained:
             tokenizer = self.tokenizer.key if isinstance(self.tokenizer, TokenizerNode) else self.tokenizer
             return key_of(pretrained=what(self.model), tokenizer=tokenizer, world=_key(self.world))
@@ -159,8 +193,8 @@ class PhaseNode:
         if self.phase.max_examples is None or self.phase.subset_seed == self.seed:
             left_out.add("subset_seed")
         found = {name: value for name, value in what(self.phase).items() if name not in left_out}
-        if self.phase.selection:
-            found["selection"] = {name: value for name, value in found["selection"].items() if name != "langs"}
+        if self.phase.selection:  # what is kept beside its weights changes nothing of them
+            found["selection"] = {k: v for k, v in found["selection"].items() if k not in ("langs", "also")}
         return found
 
     def program(self, experiment: Experiment) -> dict[str, Any]:
@@ -195,7 +229,7 @@ class PhaseNode:
     @property
     def parents(self) -> tuple["Node", ...]:
         """Everything that must be there before it can start."""
-        needed = (self.world, self.tokenizer, self.parent)
+        needed = (self.world, self.tokenizer, *(self.averaged or (self.parent,)))
         return tuple(node for node in needed if node is not None and not isinstance(node, str))
 
 
@@ -205,6 +239,11 @@ def pretrained(like: PhaseNode) -> PhaseNode:
     return dataclasses.replace(
         like, phase=phase, seed=0, parent=None, text=None, train="text", select=None, mixed=(), untrained=True
     )
+
+
+def mean_of_runs(name: str, runs: tuple[PhaseNode, ...]) -> PhaseNode:
+    """The mean of several runs of a phase, as a phase that trains nothing."""
+    return dataclasses.replace(runs[0], phase=runs[0].phase.model_copy(update={"name": name}), averaged=runs)
 
 
 class Perturbation(NamedTuple):
@@ -228,6 +267,7 @@ class EvalNode:
     evaluation: Evaluation = field(repr=False)
     select: str | None = None  # where a threshold is found, of what is mined
     perturbation: Perturbation | None = None  # None: the inputs are as they are
+    also: bool = False  # of the weights that all languages have selected
 
     kind = "eval"
 
@@ -253,6 +293,7 @@ class EvalNode:
         elsewhere = ("phase", "tasks", "langs", "perturb", *(() if self.is_retrieval else ("poolings", "layers")))
         settings = {k: v for k, v in what(self.evaluation).items() if k not in elsewhere}
         more = {"select": identity(task(self.task), self.select, "{lang}")} if self.select else {}
+        more |= {"selected": ALL_LANGS} if self.also else {}
         more |= {"perturbation": self.perturbation._asdict()} if self.perturbation else {}
         return key_of(
             eval=settings, phase=self.phase.key, split=identity(task(self.task), self.split, "{lang}"), **more
@@ -285,6 +326,8 @@ def _key(node: Node | None) -> str | None:
 def is_done(node: Node, runs: Path) -> bool:
     """Whether nothing is left to compute of a node; of an evaluation, whether all of its languages are scored."""
     folder = runs / folder_name(node)
+    if isinstance(node, PhaseNode) and node.keeps_also and not (folder / DONE_ALSO).is_file():
+        return False
     if not isinstance(node, EvalNode):
         return (folder / "DONE").is_file()
     path = folder / "scores.json"

@@ -170,7 +170,9 @@ def _follow(tree: dict[str, Any], values: Iterable[Value]) -> None:
     for index, evaluation in enumerate(_tables(tree, "evaluations")):
         if f"evaluations.{index}.tasks" in settings:
             continue
-        trained = settings.get(f"phases.{evaluation.get('phase')}.tasks")
+        name = evaluation.get("phase")
+        name = next((one.get("phase") for one in _tables(tree, "averages") if one.get("name") == name), name)
+        trained = settings.get(f"phases.{name}.tasks")
         asked = evaluation.get("tasks")
         if isinstance(asked, list) and isinstance(trained, list) and all(map(_kind, trained)):
             retrieval = [name for name in asked if _kind(name) == "embedding"]

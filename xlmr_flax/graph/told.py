@@ -90,6 +90,8 @@ def _read(experiment: Experiment, world: WorldSettings) -> Iterator[Read]:
         declared = task(phase.tasks[0])
         split, langs = specs(experiment, declared), phase.langs or (declared.train_lang,)
         selected = (phase.selection.langs if phase.selection else None) or langs
+        if selected == "all" or (phase.selection and phase.selection.also):
+            selected = ("en", *world.languages)
         for spec, told in ((split["train"], langs), (split["select"] if phase.selection else None, selected)):
             if spec:
                 yield from _members(f"phases.{phase.name}", declared, spec, told)

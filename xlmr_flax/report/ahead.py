@@ -109,7 +109,7 @@ def ahead(graph: Graph, runs: Path, on: Slice | None = None) -> list[Ahead]:
 def _of(graph: Graph, name: str, nodes: Sequence[PhaseNode], runs: Path, on: Slice | None) -> Ahead:
     missing = [node for node in nodes if not is_done(node, runs)]
     steps = [steps_known(node) for node in missing]
-    sizes = [parameters(node) for node in nodes]
+    sizes = [None if (size := parameters(node)) is None else size * (1 + node.keeps_also) for node in nodes]
     kept = [_working(graph, node) for node in missing]
     hours = [_hours_of(graph, node, on) for node in missing] if on else []
     return Ahead(
@@ -127,22 +127,25 @@ def _of(graph: Graph, name: str, nodes: Sequence[PhaseNode], runs: Path, on: Sli
 
 def _hours_of(graph: Graph, node: PhaseNode, on: Slice) -> float | None:
     """What `plan` found, where it could."""
-    if node.untrained:
+    if not node.trains:
         return 0.0
     seen = look(hours_path(node, graph.experiment_of(node), on))
     return json.loads(seen.content)["hours"] if seen else None
 
 
 def _working(graph: Graph, node: PhaseNode) -> int | None:
-    """The checkpoints of a running phase, with optimizer state: the newest ones, and the best."""
-    size = parameters(node)
-    checkpoints = graph.experiment_of(node).save.keep + bool(node.phase.selection)
+    """The checkpoints of a running phase, with optimizer state: the newest ones, and those that it may hand over."""
+    size, phase = parameters(node), node.phase
+    if not node.trains:
+        return 0
+    handed_over = phase.average.checkpoints if phase.average else bool(phase.selection) + node.keeps_also
+    checkpoints = graph.experiment_of(node).save.keep + handed_over
     return None if size is None else 3 * BYTES * size * checkpoints
 
 
 def steps_known(node: PhaseNode) -> int | None:
     """The steps of a phase where no data are needed to know them: set, or of so many examples of a generated world."""
-    if node.untrained:
+    if not node.trains:
         return 0
     added = [steps_known(one) for one in node.stands_for]
     own = _own_steps(node)
@@ -201,6 +204,9 @@ def _told(graph: Graph) -> Iterable[str]:
     studied = graph.studied
     if studied is None:
         return
+    if len(graph.nodes) < len(studied.experiments):
+        yield f"{len(graph.nodes):,} of the study's {len(studied.experiments):,} parts, as it was asked for"
+        return
     sizes = " × ".join(f"{len(axis.values)} {axis.name}" for axis in studied.study.axes)
     phases = sum(isinstance(node, PhaseNode) for node in graph.nodes)
     alike = studied.combinations - studied.runs
@@ -217,7 +223,7 @@ def _shared(graph: Graph) -> Iterable[str]:
     """How many phases serve several others, and which serves most."""
     children: dict[str, set[str]] = {}
     for node in graph.nodes:
-        if isinstance(node, PhaseNode) and node.parent:
+        if isinstance(node, PhaseNode) and node.parent and not node.averaged:
             children.setdefault(folder_name(node.parent), set()).add(node.key)
     shared = {name: len(keys) for name, keys in children.items() if len(keys) > 1}
     if shared:

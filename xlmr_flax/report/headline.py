@@ -13,10 +13,10 @@ _OVER = {
 }
 
 
-def headline(evidence: Evidence, compared: Sequence[Compared]) -> list[str]:
-    """The sentence on the arm that is furthest from the baseline, and what must be said with it.
+def headline(evidence: Evidence, compared: Sequence[Compared], chosen: str | None = None) -> list[str]:
+    """The sentence on the arm that is furthest ahead of the baseline, and what must be said with it.
 
-    `compared` are over one set of languages.
+    `compared` are over one set of languages, under the protocol of selection `chosen` where there are several.
     """
     if not compared:
         seeds = {len(line.seeds) for line in evidence.lines}
@@ -27,13 +27,13 @@ def headline(evidence: Evidence, compared: Sequence[Compared]) -> list[str]:
         ]
     averages = [one for one in compared if one.column is None] or list(compared)
     best = max(averages, key=lambda one: one.found.value if len(averages) > 1 else abs(one.found.value))
-    return [*filter(None, (_effect(evidence, best), _among(averages), _caution(best)))]
+    under = f"Selection by {chosen}: " if chosen else ""
+    return [*filter(None, (under + _effect(evidence, best), _among(averages, best), _caution(best)))]
 
 
 def _effect(evidence: Evidence, one: Compared) -> str:
     what = f"the mean of {one.note}" if one.column is None else column_name(one.column, evidence.columns)
-    value = 100 * one.found.value
-    moved = "raises" if round(value, 1) > 0 else "lowers" if round(value, 1) < 0 else "leaves"
+    value, moved = 100 * one.found.value, _moved(one)
     by = f" by {abs(value):.1f} points" if moved != "leaves" else " where it was (0.0 points)"
     seeds = f"{one.found.seeds} seed{'' if one.found.seeds == 1 else 's'}"
     scored = f"{len(one.langs)} {one.over}" if one.over.startswith(("all", "lang")) else one.over
@@ -49,14 +49,23 @@ def _effect(evidence: Evidence, one: Compared) -> str:
     )
 
 
-def _among(averages: Sequence[Compared]) -> str:
-    if len(averages) < 2:
+def _moved(one: Compared) -> str:
+    points = round(100 * one.found.value, 1)
+    return "raises" if points > 0 else "lowers" if points < 0 else "leaves"
+
+
+def _among(averages: Sequence[Compared], best: Compared) -> str:
+    """That it was picked, and so looks better than it is."""
+    several = len(averages)
+    if several < 2:
         return ""
-    real = [one for one in averages if one.excludes_zero]
+    lost = _moved(best) == "lowers"
+    told = f"It is the smallest of {several} losses" if lost else f"It is the highest of {several} differences"
     if not any(one.found.tested for one in averages):
-        return f"It is the highest of {len(averages)} differences, so it is more likely too high than too low."
+        return f"{told}, so it is more likely too {'small than too large' if lost else 'high than too low'}."
+    real = [one for one in averages if one.excludes_zero]
     return (
-        f"It is the highest of {len(averages)} differences; {len(real) or 'none'} of them "
+        f"{told}; {len(real) or 'none'} of them "
         f"{'is' if len(real) == 1 else 'are'} told from zero after Holm's correction."
     )
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from xlmr_flax.errors import InputError
 from xlmr_flax.report import recorded
 from xlmr_flax.report.examples import Terms, read_terms
-from xlmr_flax.report.results import figures
+from xlmr_flax.report.results import ALSO, figures
 from xlmr_flax.storage.forms import read
 
 Row = dict[str, Any]
 AGAIN = "run the experiment again, which writes it anew"
-# How the text of a selection names its languages (execute/phase.py writes it).
-_SELECTED = re.compile(r"^best .+ \((?P<langs>[^()]+)\)(?:, step \d+)?$")
+# How the text of a selection names its languages (execute/phase.py writes it), those of each task in brackets.
+_SELECTED = re.compile(r"^best .+ \([^()]+\)(?:, step \d+)?$")
+_ALL = re.compile(r"all \d+ languages")
 
 
 class Run(NamedTuple):
@@ -95,10 +96,11 @@ def load(folders: Sequence[Path]) -> Loaded:
 
 def protocol(selection: str) -> str:
     """What checkpoints were selected on, in the words of a table: English, all languages, or nothing."""
-    found = _SELECTED.match(selection)
-    if not found:
+    if not _SELECTED.match(selection):
         return "last step" if selection.startswith("last step") else selection or "not known"
-    langs = found["langs"].split(", ")
+    langs = list(dict.fromkeys(lang for each in re.findall(r"\(([^()]+)\)", selection) for lang in each.split(", ")))
+    if any(map(_ALL.fullmatch, langs)):
+        return "dev of all languages"
     return (
         "English dev" if langs == ["en"] else f"dev of {len(langs)} languages" if len(langs) > 1 else f"{langs[0]} dev"
     )
@@ -117,10 +119,10 @@ def perturbation(row: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def clean_and_perturbed(row: Mapping[str, Any]) -> tuple[str, str]:
-    """The words of a row's setting before those for its perturbation, and those."""
+    """The words of a row's setting before those for its perturbation, and those; which model it was is no setting."""
     found = row.get("perturbation")
     clean, kind, rest = row["setting"].partition(found["kind"].replace("_", "-") if found else "\0")
-    return clean.removesuffix(", "), kind + rest
+    return ", ".join(each for each in clean.split(", ") if each not in ("", ALSO)), kind + rest
 
 
 class Examples:

@@ -13,6 +13,7 @@ from xlmr_flax.report.notes import (
     UNSURE,
     Found,
     drawn_note,
+    name_under,
     seeds_note,
     selection_note,
     sick_note,
@@ -56,7 +57,7 @@ def arms_by_targets(evidence: Evidence, compared: Found, over: str, chosen: str 
         sick_note(evidence, chosen),
     ]
     title = f"{'Arm × target' if by_arm else 'Scores'}, {over}" + (f" ({chosen})" if chosen else "")
-    name = f"targets_{_slug(over)}" + (f"_{_slug(chosen)}" if chosen else "")
+    name = name_under(f"targets_{_slug(over)}", chosen)
     return table(name, title, ("arm", *names, *averaged), rows, notes)
 
 
@@ -84,7 +85,7 @@ def medians(evidence: Evidence, chosen: str | None) -> Table | None:
     names = [column_name(column, evidence.columns) for column in evidence.columns]
     notes = ["Medians over seeds of the mean over all languages; differences of medians, which no test here is of.",
              selection_note(evidence, chosen), sick_note(evidence, chosen)]  # fmt: skip
-    return table(f"medians{f'_{_slug(chosen)}' if chosen else ''}", "Medians over seeds", ("arm", *names), rows, notes)
+    return table(name_under("medians", chosen), "Medians over seeds", ("arm", *names), rows, notes)
 
 
 def transfer(evidence: Evidence, chosen: str | None) -> Table | None:
@@ -111,7 +112,7 @@ def transfer(evidence: Evidence, chosen: str | None) -> Table | None:
     heads = ("target", "arm", "English", "others", "gap", "worst", "worst language", "languages")
     notes = ["In %, means over seeds; the gap is English less the mean of the others.",
              selection_note(evidence, chosen), sick_note(evidence, chosen)]  # fmt: skip
-    name = f"transfer{f'_{_slug(chosen)}' if chosen else ''}"
+    name = name_under("transfer", chosen)
     return table(name, "English and transfer", heads, rows, notes, head=2)
 
 
@@ -141,7 +142,7 @@ def differences(evidence: Evidence, compared: Found, chosen: str | None = None) 
         drawn_note(compared),
         sick_note(evidence, chosen),
     ]
-    name = f"differences{f'_{_slug(chosen)}' if chosen else ''}"
+    name = name_under("differences", chosen)
     return table(name, f"Differences from {evidence.loaded.against}", heads, rows, notes, head=3)
 
 
@@ -168,7 +169,7 @@ def seeds(evidence: Evidence, chosen: str | None) -> Table | None:
     notes = ["In %, of the mean over all languages. A degenerate run learnt nothing: its loss never fell, or English "
              "(else every language) stayed at chance or got one answer. No mean leaves it out, and each says so.",
              selection_note(evidence, chosen)]  # fmt: skip
-    return table(f"seeds{f'_{_slug(chosen)}' if chosen else ''}", "Seeds", heads, rows, notes, head=2)
+    return table(name_under("seeds", chosen), "Seeds", heads, rows, notes, head=2)
 
 
 def by_language(evidence: Evidence, column: Column, compared: Found, chosen: str | None) -> Table | None:
@@ -202,8 +203,10 @@ def by_language(evidence: Evidence, column: Column, compared: Found, chosen: str
         f"{SICK_MARK} at chance level, or one answer to everything, in some run." if any(
             _sick_there(line, lang) for _, line in lines for lang in line.langs) else "",
     ]  # fmt: skip
-    slug = _slug(f"{column.task}_{column.asked_phase}_{column.metric}" + (f"_{chosen}" if chosen else ""))
-    return table(f"languages_{slug}", f"{name} by language", ("arm", *langs), rows, notes, wide=True)
+    slug = _slug(f"{column.task}_{column.asked_phase}_{column.metric}")
+    return table(
+        name_under(f"languages_{slug}", chosen), f"{name} by language", ("arm", *langs), rows, notes, wide=True
+    )
 
 
 def _own(evidence: Evidence, arm: str, over: str, chosen: str | None) -> list[Cell]:

@@ -6,7 +6,7 @@ from statistics import fmean
 from xlmr_flax.report.cells import Cell, Table, percent, points, table, words
 from xlmr_flax.report.evidence import TASK_NAMES, Column, Evidence, Line, column_name
 from xlmr_flax.report.languages import CORPUS_SOURCE, FAMILY_SOURCE, SCRIPT_SOURCE, groups
-from xlmr_flax.report.notes import SICK_MARK, selection_note
+from xlmr_flax.report.notes import SICK_MARK, name_under, selection_note
 from xlmr_flax.report.xtreme import GROUPS, Official, xtreme
 
 VERSIONS = {"xtreme": "XTREME", "xtreme-r": "XTREME-R"}
@@ -38,7 +38,7 @@ def benchmark(evidence: Evidence, version: str, chosen: str | None) -> Table | N
         f"Not scored, so that a task has no score: {lacking}." if lacking else "",
         selection_note(evidence, chosen),
     ]
-    name = version.replace("-", "_") + (f"_{chosen}".replace(" ", "_") if chosen else "")
+    name = name_under(version.replace("-", "_"), chosen)
     return table(name, f"{VERSIONS[version]}'s averages", heads, rows, notes, wide=True)
 
 
@@ -75,7 +75,7 @@ def by_group(evidence: Evidence, grouping: str, chosen: str | None) -> Table | N
         f"Source: {source}.",
         selection_note(evidence, chosen),
     ]
-    name = f"groups_{grouping}" + (f"_{chosen}".replace(" ", "_") if chosen else "")
+    name = name_under(f"groups_{grouping}", chosen)
     return table(name, f"By {heading}", ("target", "arm", *found), rows, notes, head=2, wide=True)
 
 

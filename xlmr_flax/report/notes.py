@@ -23,6 +23,12 @@ def selection_note(evidence: Evidence, chosen: str | None, lines: Iterable[Line]
     return f"Selection: {told}." if told else ""
 
 
+def name_under(name: str, chosen: str | None) -> str:
+    """What a table's files are called: with its protocol of selection where there are several."""
+    slug = "".join(letter if letter.isalnum() else "_" for letter in chosen or "").strip("_").lower()
+    return f"{name}_{slug}" if slug else name
+
+
 def seeds_note(compared: Found) -> str:
     """That few seeds carry no test."""
     few = {one.found.seeds for one in compared if one.found.seeds < ENOUGH_SEEDS}

@@ -32,9 +32,17 @@ class Phase(NamedTuple):
         return ", ".join(self.config.get("phase", {}).get("tasks", ())) or self.config.get("task", UNKNOWN)
 
     @property
+    def sources(self) -> dict[str, str] | None:
+        """The checksums of what it trained and selected on."""
+        told = self.config.get("sources")
+        return None if told is None else told | self.config.get("also_sources", {})
+
+    @property
     def chip_hours(self) -> float | None:
         """Hours of all its devices together."""
-        return None if self.hours is None or self.devices is None else self.hours * self.devices
+        if not self.hours:
+            return self.hours
+        return None if self.devices is None else self.hours * self.devices
 
 
 def phases(loaded: Loaded) -> list[Phase]:
@@ -66,7 +74,7 @@ def as_json(loaded: Loaded, found: Iterable[Phase]) -> dict[str, Any]:
                 "hours": one.hours,
                 "chip_hours": one.chip_hours,
                 "versions": one.host.get("versions"),
-                "sources": one.config.get("sources"),
+                "sources": one.sources,
                 "weights": _weights(one),
             }
             for one in found
@@ -117,7 +125,7 @@ def data_table(found: Iterable[Phase]) -> Table | None:
     """Every file that was trained or selected on, with the beginning of its checksum."""
     files: dict[tuple[str, str], dict[str, None]] = {}
     for one in found:
-        for name, digest in one.config.get("sources", {}).items():
+        for name, digest in (one.sources or {}).items():
             files.setdefault((name, str(digest)), {})[one.config.get("phase", {}).get("name", one.folder)] = None
     rows = [[words(name), words(digest[:16]), words(", ".join(used))] for (name, digest), used in files.items()]
     notes = ["sha256, its first 16 digits; results.json has all of them."]
@@ -150,7 +158,7 @@ def _phase(folder: Path) -> Phase:
         config,
         host,
         done,
-        _hours(folder, config),
+        0.0 if done.get("steps_run") == 0 else _hours(folder, config),
         int(devices) if devices.isdigit() else None,
     )
 

@@ -119,6 +119,7 @@ class Phase(Form):
     parent: str | None = None
     counts: Counts = Counts()
     sources: dict[str, str] = Field(default_factory=dict)
+    also_sources: dict[str, str] = Field(default_factory=dict)  # of languages that select beside
     tokenizer: Tokenizer | None = None
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from xlmr_flax.graph.build import Graph, Scored, Studied
-from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
+from xlmr_flax.graph.nodes import DONE_ALSO, EvalNode, PhaseNode, folder_name
 from xlmr_flax.report.chance import is_sick
 from xlmr_flax.storage.places import write, write_json
 from xlmr_flax.tasks.catalogue import task
@@ -20,6 +20,7 @@ COLUMNS = (
     "arm", "asked_phase", "phase", "task", "setting", "lang", "metric", "score", "n_scored", "n_dataset", "seed",
     "phase_key", "eval_key", "selection", "flags",
 )  # fmt: skip
+ALSO = "selected in all languages"
 TOLD = {"mean": "mean with <s> and </s>", "cls": "<s>"}  # how tokens become one vector
 ONE_LINE = ("arm", "asked_phase", "task", "setting", "metric")  # rows that agree in these differ in language only
 
@@ -68,6 +69,7 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
     langs = json.loads(path.read_text(encoding="utf-8"))["langs"] if path.is_file() else {}
     done = json.loads((runs / folder_name(node.phase) / "DONE").read_text(encoding="utf-8")) if langs else {}
     trained = _read(runs / folder_name(node.phase) / "config.json") if langs else {}
+    also = _read(runs / folder_name(node.phase) / DONE_ALSO) if langs and node.also else {}
     for lang in (lang for lang in node.langs if lang in langs):
         for told, metric, score in figures(langs[lang]):
             yield {
@@ -82,10 +84,10 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 "score": score,
                 "n_scored": langs[lang]["n_scored"],
                 "n_dataset": langs[lang]["n_dataset"],
-                "seed": None if node.phase.untrained else node.phase.seed,
+                "seed": _seed(node.phase),
                 "phase_key": node.phase.key,
                 "eval_key": node.key,
-                "selection": done["selection"] + (f", step {done['step']}" if done["step"] != done["steps"] else ""),
+                "selection": _selection(also if node.also else done, done["steps"]),
                 "flags": [
                     *flags(node),
                     *release_flags(langs[lang], trained),
@@ -94,6 +96,18 @@ def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
                 ],
                 **_perturbation(node),
             }
+
+
+def _selection(chosen: Mapping[str, Any], steps: int) -> str:
+    """How the weights were chosen, and which they are where they are not the last."""
+    return chosen["selection"] + (f", step {chosen['step']}" if chosen["step"] != steps else "")
+
+
+def _seed(phase: PhaseNode) -> int | None:
+    """The seed of a phase; of the mean of runs that of what they start from; None where nothing was trained."""
+    if phase.averaged:
+        return phase.parent.seed if phase.parent else None
+    return None if phase.untrained else phase.seed
 
 
 def figures(scored: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
@@ -109,7 +123,12 @@ def figures(scored: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
 def setting(node: EvalNode) -> str:
     """Where an evaluation departs from the defaults, as it must where one phase is scored twice on a task."""
     length = "" if node.evaluation.length is None else f"length {node.evaluation.length}"
-    return ", ".join(filter(None, (length, perturbation_text(node))))
+    return ", ".join(filter(None, (length, also_text(node), perturbation_text(node))))
+
+
+def also_text(node: EvalNode) -> str:
+    """Which of a phase's two models was scored, where it is not the one that it hands over."""
+    return ALSO if node.also else ""
 
 
 def perturbation_text(node: EvalNode) -> str:

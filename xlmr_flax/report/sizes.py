@@ -11,7 +11,7 @@ from xlmr_flax.report.compare import ALL, OTHERS, chosen_langs
 from xlmr_flax.report.curves import FEWEST_SIZES, SHARE, Fit, Needed, band, fit, needed
 from xlmr_flax.report.evidence import Column, Evidence, column_name
 from xlmr_flax.report.figures import curves
-from xlmr_flax.report.notes import selection_note
+from xlmr_flax.report.notes import name_under, selection_note
 from xlmr_flax.report.page import Picture
 from xlmr_flax.report.provenance import Phase
 
@@ -52,13 +52,13 @@ class Curve(NamedTuple):
         return None if any(one is None for one in drawn) else np.stack(drawn, axis=1)
 
 
-def size_curves(evidence: Evidence, phases: Sequence[Phase]) -> list[Curve]:
+def size_curves(evidence: Evidence, phases: Sequence[Phase], chosen: str | None = None) -> list[Curve]:
     """Every curve of two sizes or more."""
     found = []
     for axis, name, arms, note in _series(evidence, phases):
         for column in evidence.columns:
             over = OTHERS if any(line.others for line in evidence.lines if line.column == column) else ALL
-            lines = [(arm, examples, evidence.line(arm, column)) for arm, examples in arms]
+            lines = [(arm, examples, evidence.line(arm, column, chosen)) for arm, examples in arms]
             there = [
                 Point(arm, examples, estimate(evidence.sample(line, langs)))
                 for arm, examples, line in lines
@@ -76,7 +76,7 @@ def _curve(axis: str, name: str, column: Column, over: str, there: list[Point], 
     return bare._replace(fit=through, needed=through and needed(through, bare.x, bare.draws))
 
 
-def size_table(evidence: Evidence, found: Sequence[Curve]) -> Table | None:
+def size_table(evidence: Evidence, found: Sequence[Curve], chosen: str | None = None) -> Table | None:
     """The points."""
     rows = []
     for one in found:
@@ -89,11 +89,13 @@ def size_table(evidence: Evidence, found: Sequence[Curve]) -> Table | None:
             ])  # fmt: skip
     heads = ("target", "examples", "arm", "score", "95 % interval", "gain over none", "seeds")
     notes = [*dict.fromkeys(f"In %, mean over {one.over} and seeds." for one in found),
-             *dict.fromkeys(one.note for one in found), selection_note(evidence, None)]  # fmt: skip
-    return table("sizes", "Scores by the number of intermediate examples", heads, rows, notes, head=3)
+             *dict.fromkeys(one.note for one in found), selection_note(evidence, chosen)]  # fmt: skip
+    return table(
+        name_under("sizes", chosen), "Scores by the number of intermediate examples", heads, rows, notes, head=3
+    )
 
 
-def fit_table(evidence: Evidence, found: Sequence[Curve]) -> Table | None:
+def fit_table(evidence: Evidence, found: Sequence[Curve], chosen: str | None = None) -> Table | None:
     """The fits, and what most of the gain takes."""
     rows = []
     for one in found:
@@ -112,9 +114,10 @@ def fit_table(evidence: Evidence, found: Sequence[Curve]) -> Table | None:
     notes = [
         "The form is that with the smaller error (in points) at each size when the curve goes through the others; it "
         f"takes {FEWEST_SIZES} sizes, the baseline as size 0 among them. Examples for {100 * SHARE:.0f} % are for that "
-        "share of the gain at the largest size, by the curve; the band is that of the draws of seeds and examples."
+        "share of the gain at the largest size, by the curve; the band is that of the draws of seeds and examples.",
+        selection_note(evidence, chosen),
     ]
-    return table("fits", "Curves through the sizes", heads, rows, notes)
+    return table(name_under("fits", chosen), "Curves through the sizes", heads, rows, notes)
 
 
 def size_pictures(evidence: Evidence, found: Sequence[Curve]) -> list[Picture]:
@@ -155,13 +158,14 @@ def size_headline(evidence: Evidence, found: Sequence[Curve]) -> list[str]:
     ]
 
 
-def as_json(found: Sequence[Curve]) -> list[dict[str, Any]]:
+def as_json(found: Sequence[Curve], chosen: str | None = None) -> list[dict[str, Any]]:
     """The same for results.json."""
     return [
         {
             **one.column._asdict(),
             "arm": one.name,
             "axis": one.axis,
+            "selection": chosen,
             "points": [
                 {"examples": p.examples, "score": p.score.value, "low": p.score.low, "high": p.score.high,
                  "seeds": p.score.seeds} for p in one.points

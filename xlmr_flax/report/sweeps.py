@@ -1,23 +1,23 @@
 """Retrieval by layer and pooling, and scores of texts that were perturbed."""
 
 import re
-from collections.abc import Sequence
 
 from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, table, words
 from xlmr_flax.report.chance import is_sick
 from xlmr_flax.report.compare import ALL, OTHERS, Compared, chosen_langs, compare
 from xlmr_flax.report.evidence import Column, Evidence, Line, Perturbed, column_name
 from xlmr_flax.report.figures import curves
-from xlmr_flax.report.notes import SICK_MARK, UNSURE, seeds_note, selection_note, test_note
+from xlmr_flax.report.notes import SICK_MARK, UNSURE, name_under, seeds_note, selection_note, test_note
 from xlmr_flax.report.page import Picture
 
 _LAYER = re.compile(r"^layer (?P<layer>\d+), (?P<pooling>.+)$")
 
 
-def layer_table(evidence: Evidence) -> Table | None:
+def layer_table(evidence: Evidence, chosen: str | None = None) -> Table | None:
     """Every setting of every sweep: the mean over languages other than English, and the worst."""
     rows = []
-    for line in _swept(evidence):
+    swept = _swept(evidence, chosen)
+    for line in swept:
         layer, pooling = _place(line.column.setting)
         langs = line.others or line.langs
         mean = {lang: line.average([lang]) for lang in langs}
@@ -29,18 +29,20 @@ def layer_table(evidence: Evidence) -> Table | None:
         ])  # fmt: skip
     heads = ("task", "arm", "layer", "pooling", "mean", "worst", "worst language")
     notes = ["In %, means over languages and seeds; layer 0 is the embeddings. The first setting stands for all in the "
-             "other tables: a layer that is picked here is picked on what is scored."]  # fmt: skip
-    return table("layers", "Retrieval by layer and pooling", heads, rows, notes, head=2)
+             "other tables: a layer that is picked here is picked on what is scored.",
+             selection_note(evidence, chosen, swept)]  # fmt: skip
+    return table(name_under("layers", chosen), "Retrieval by layer and pooling", heads, rows, notes, head=2)
 
 
-def layer_pictures(evidence: Evidence) -> list[Picture]:
+def layer_pictures(evidence: Evidence, chosen: str | None = None) -> list[Picture]:
     """A picture for each task and metric whose layers were swept."""
     found: dict[tuple[str, str, str], dict[str, list[tuple[int, float]]]] = {}
-    for line in _swept(evidence):
+    swept = _swept(evidence, chosen)
+    for line in swept:
         layer, pooling = _place(line.column.setting)
         column = line.column
         mine = found.setdefault((column.task, column.asked_phase, column.metric), {})
-        several = len({_place(one.column.setting)[1] for one in _swept(evidence) if one.column.task == column.task}) > 1
+        several = len({_place(one.column.setting)[1] for one in swept if one.column.task == column.task}) > 1
         name = f"{line.arm}, {pooling}" if several else line.arm
         mine.setdefault(name, []).append((layer, 100 * line.average(line.others or line.langs)))
     pictures = []
@@ -65,17 +67,17 @@ def perturbations(evidence: Evidence) -> list[Perturbed]:
     return sorted({line.perturbed for line in evidence.lines if line.perturbed is not None})
 
 
-def robustness_table(evidence: Evidence) -> Table | None:
+def robustness_table(evidence: Evidence, chosen: str | None = None) -> Table | None:
     """Each arm on clean and perturbed texts, what it loses, and how far it is ahead of the baseline there."""
     rows, every = [], []
     for perturbed in perturbations(evidence):
         kind, strength = perturbed
-        compared = compare(evidence, (OTHERS,), perturbed=perturbed) or compare(evidence, (ALL,), perturbed=perturbed)
+        compared = _compared(evidence, perturbed, chosen)
         every += compared
         ahead = {(one.arm, one.column): one for one in compared}
         for column in evidence.columns:
             for arm in evidence.loaded.arms:
-                line, clean = evidence.line(arm, column, None, perturbed), evidence.line(arm, column)
+                line, clean = evidence.line(arm, column, chosen, perturbed), evidence.line(arm, column, chosen)
                 if line is not None:
                     rows.append([
                         words(column_name(column, evidence.columns)), words(arm), words(kind), number(strength, "g"),
@@ -86,18 +88,16 @@ def robustness_table(evidence: Evidence) -> Table | None:
     notes = [
         "In % and points, means over languages other than English (all where there are no others) and over seeds.",
         test_note(every, OTHERS) if any(one.excludes_zero is False for one in every) else seeds_note(every),
-        selection_note(evidence, None),
+        selection_note(evidence, chosen),
     ]
-    return table("robustness", "Perturbed texts", heads, rows, notes, head=3)
+    return table(name_under("robustness", chosen), "Perturbed texts", heads, rows, notes, head=3)
 
 
-def robustness_headline(evidence: Evidence) -> list[str]:
+def robustness_headline(evidence: Evidence, chosen: str | None = None) -> list[str]:
     """How far the best arm is ahead of its baseline under the strongest perturbation of each kind."""
     said, strongest = [], dict(perturbations(evidence))
     for kind, strength in strongest.items():
-        compared = compare(evidence, (OTHERS,), perturbed=(kind, strength)) or compare(
-            evidence, (ALL,), perturbed=(kind, strength)
-        )
+        compared = _compared(evidence, (kind, strength), chosen)
         averages = [one for one in compared if one.column is None] or compared
         if not averages:
             continue
@@ -113,7 +113,7 @@ def robustness_headline(evidence: Evidence) -> list[str]:
     return said
 
 
-def robustness_pictures(evidence: Evidence) -> list[Picture]:
+def robustness_pictures(evidence: Evidence, chosen: str | None = None) -> list[Picture]:
     """Scores by strength, a picture for each target and kind."""
     pictures, every = [], perturbations(evidence)
     for kind in dict.fromkeys(kind for kind, _ in every):
@@ -121,8 +121,8 @@ def robustness_pictures(evidence: Evidence) -> list[Picture]:
         for column in evidence.columns:
             series = []
             for arm in evidence.loaded.arms:
-                lines = [(0.0, evidence.line(arm, column))]
-                lines += [(strength, evidence.line(arm, column, None, (kind, strength))) for strength in strengths]
+                lines = [(0.0, evidence.line(arm, column, chosen))]
+                lines += [(strength, evidence.line(arm, column, chosen, (kind, strength))) for strength in strengths]
                 shown = [(x, 100 * line.average(line.others or line.langs)) for x, line in lines if line is not None]
                 if len(shown) > 1:
                     series.append({"name": arm, "x": [x for x, _ in shown], "y": [y for _, y in shown]})
@@ -135,6 +135,13 @@ def robustness_pictures(evidence: Evidence) -> list[Picture]:
                     x=f"strength of {kind}", y=f"{name}, %", alternative=f"{lost}, from clean to the strongest.",
                 ))  # fmt: skip
     return pictures
+
+
+def _compared(evidence: Evidence, perturbed: Perturbed, chosen: str | None) -> list[Compared]:
+    """Over languages other than English; over all where there are no others."""
+    return compare(evidence, (OTHERS,), chosen=chosen, perturbed=perturbed) or compare(
+        evidence, (ALL,), chosen=chosen, perturbed=perturbed
+    )
 
 
 def _points(value: float) -> str:
@@ -161,9 +168,15 @@ def _ahead(one: Compared | None) -> list[Cell]:
     return [points(one.found.value, mark), Cell(interval(one.found.low, one.found.high))]
 
 
-def _swept(evidence: Evidence) -> Sequence[Line]:
+def _swept(evidence: Evidence, chosen: str | None) -> list[Line]:
     """The lines of tasks that were scored in several settings of layer and pooling."""
-    mine = [line for line in evidence.lines if line.perturbed is None and _LAYER.match(line.column.setting)]
+    mine = [
+        line
+        for line in evidence.lines
+        if line.perturbed is None
+        and _LAYER.match(line.column.setting)
+        and line is evidence.line(line.arm, line.column, chosen)
+    ]
     several = {
         task
         for task in {line.column.task for line in mine}

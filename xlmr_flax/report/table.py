@@ -105,7 +105,8 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
     selections = dict.fromkeys((row["phase"], row["selection"].split(", step")[0]) for row in rows)
     for phase, selection in selections:
         if selection:
-            chosen = {"last step": "weights of the ", "untrained": ""}.get(selection, "selected as ")
+            picked = "the " if selection.startswith("mean of ") else "selected as "
+            chosen = {"last step": "weights of the ", "untrained": ""}.get(selection, picked)
             yield f"{phase}: {chosen}{selection}"
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(row["seed"] for row in rows) if seed is not None)
     several = dict.fromkeys(tuple(row["seeds"]) for row in rows if len(row.get("seeds", ())) > 1)

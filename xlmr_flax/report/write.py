@@ -37,11 +37,12 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
     """
     loaded = load(folders)
     evidence, phases = Evidence(loaded, draws), provenance.phases(loaded)
+    first, *others = evidence.protocols
     compared = {chosen: _compared(evidence, chosen) for chosen in evidence.protocols}
-    first = compared[evidence.protocols[0]]
-    said = headline(evidence, first.get(OTHERS) or first.get(ALL) or [])
-    curves = sizes.size_curves(evidence, phases)
-    said += [*sizes.size_headline(evidence, curves), *sweeps.robustness_headline(evidence)]
+    curves = {chosen: sizes.size_curves(evidence, phases, chosen) for chosen in evidence.protocols}
+    said = headline(evidence, _widest(compared[first]), first)
+    said += [headline(evidence, _widest(compared[chosen]), chosen)[0] for chosen in others]
+    said += [*sizes.size_headline(evidence, curves[first]), *sweeps.robustness_headline(evidence, first)]
     every = _sections(evidence, compared, phases, curves)
     sections = [section for section in every if section.tables or section.figures]
     title = f"{loaded.name}: report"
@@ -63,7 +64,7 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
         tables=[table for section in sections for table in section.tables],
         draws=draws,
         provenance=provenance.as_json(loaded, phases),
-        sizes=sizes.as_json(curves),
+        sizes=[one for chosen in evidence.protocols for one in sizes.as_json(curves[chosen], chosen)],
     )
     write(paths[2], found)
     return Written(said, paths)
@@ -75,24 +76,33 @@ def _compared(evidence: Evidence, chosen: str | None) -> Families:
     return {over: family for over, family in found.items() if family}
 
 
+def _widest(families: Families) -> list[Compared]:
+    """The comparisons over languages other than English; over all where there are no others."""
+    return families.get(OTHERS) or families.get(ALL) or []
+
+
 def _sections(
     evidence: Evidence,
     compared: dict[str | None, Families],
     phases: Sequence[Phase],
-    curves: Sequence[sizes.Curve],
+    curves: dict[str | None, Sequence[sizes.Curve]],
 ) -> Iterable[Section]:
     chosen, loaded = evidence.protocols, evidence.loaded
     groupings = GROUPINGS if provenance.is_xlmr(phases) else GROUPINGS[:2]  # the others are of XLM-R's text
     langs = sorted({lang for line in evidence.lines for lang in line.langs})
     parts = {
         "The answer": [one for each in chosen for one in _answer(evidence, compared[each], each)],
-        "Sizes": [sizes.size_table(evidence, curves), sizes.fit_table(evidence, curves)],
-        "Perturbed texts": [sweeps.robustness_table(evidence)],
+        "Sizes": [
+            one
+            for each in chosen
+            for one in (sizes.size_table(evidence, curves[each], each), sizes.fit_table(evidence, curves[each], each))
+        ],
+        "Perturbed texts": [sweeps.robustness_table(evidence, one) for one in chosen],
         "English and the other languages": [main_tables.transfer(evidence, one) for one in chosen],
         "XTREME and XTREME-R": [
             more_tables.benchmark(evidence, version, one) for version in more_tables.VERSIONS for one in chosen
         ],
-        "Retrieval by layer and pooling": [sweeps.layer_table(evidence)],
+        "Retrieval by layer and pooling": [sweeps.layer_table(evidence, one) for one in chosen],
         "Seeds": [main_tables.seeds(evidence, one) for one in chosen],
         "Groups of languages": [
             more_tables.by_group(evidence, grouping, one) for grouping in groupings for one in chosen
@@ -109,7 +119,7 @@ def _sections(
             provenance.language_table(langs),
         ],
     }
-    pictures = _pictures(evidence, compared[chosen[0]], curves)
+    pictures = _pictures(evidence, compared[chosen[0]], curves[chosen[0]])
     for heading, tables in parts.items():
         name = heading.lower().replace(" ", "-")
         found = tuple(one for one in tables if one is not None)
@@ -117,10 +127,10 @@ def _sections(
 
 
 def _pictures(evidence: Evidence, compared: Families, curves: Sequence[sizes.Curve]) -> dict[str, list[Picture | None]]:
-    """By the heading that they stand under."""
-    over = OTHERS if compared.get(OTHERS) else ALL
+    """By the heading that they stand under; of several protocols of selection those of the first."""
+    over, chosen = OTHERS if compared.get(OTHERS) else ALL, evidence.protocols[0]
     lines = {
-        column: [line for arm in evidence.loaded.arms if (line := evidence.line(arm, column, evidence.protocols[0]))]
+        column: [line for arm in evidence.loaded.arms if (line := evidence.line(arm, column, chosen))]
         for column in evidence.columns
     }
     return {
@@ -129,8 +139,8 @@ def _pictures(evidence: Evidence, compared: Families, curves: Sequence[sizes.Cur
             figures.forest(evidence, compared.get(over, []), over),
         ],
         "Sizes": sizes.size_pictures(evidence, curves),
-        "Perturbed texts": sweeps.robustness_pictures(evidence),
-        "Retrieval by layer and pooling": sweeps.layer_pictures(evidence),
+        "Perturbed texts": sweeps.robustness_pictures(evidence, chosen),
+        "Retrieval by layer and pooling": sweeps.layer_pictures(evidence, chosen),
         "Language by language": [figures.languages(evidence, mine) for mine in lines.values()],
     }
 

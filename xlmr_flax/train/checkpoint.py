@@ -3,6 +3,7 @@
 checkpoints/training/<step>/   encoder, head, optimizer, counters; metadata: progress, every leaf's checksum, its own
 checkpoints/training/newest    the step of the last save that came to its end
 checkpoints/selected/          encoder, head; all that stays when the phase is done
+checkpoints/selected_all_langs/   the same of the step that all languages select, where that was asked for
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from orbax.checkpoint import v1 as ocp
 
+from xlmr_flax.config.schema import ALL_LANGS
 from xlmr_flax.errors import TrainingError, no_room
 from xlmr_flax.storage.places import exchange, look, remove, write
 from xlmr_flax.train.keep import Keep
@@ -26,6 +28,8 @@ from xlmr_flax.train.record import Parts, check_shapes, dictionaries, mismatch, 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 RECORD = "_CHECKPOINT_METADATA"  # of a checkpoint, to Orbax
+
+SELECTED, SELECTED_ALSO = "selected", f"selected_{ALL_LANGS}"
 
 SLICE_BYTES = 2**20
 CHUNK_BYTES = 2**26
@@ -62,7 +66,7 @@ class Checkpoints:
     def save(self, step: int, parts: Parts, progress: dict[str, Any]) -> None:
         """Starts saving; the arrays may be donated as soon as this returns. Raises what the save before raised."""
         self.wait()
-        self.keep.bests[step] = progress.get("best_step")
+        self.keep.needed[step] = _needed(progress)
         self.keep.passed_over.discard(step)
         record = signed({"step": step, "progress": progress}, parts)
         with self._disk_told(step):
@@ -111,13 +115,13 @@ class Checkpoints:
         for step in self._steps():
             try:
                 found = self._whole(step, like)
-                self._check_best(found, like)
+                self._check_needed(found, like)
             except DamagedError as error:
                 passed_over.append(step)
                 _warn(f"{error}; trying the one before it")
             else:
                 self.keep.passed_over = set(passed_over)
-                self.keep.bests = {saved: self._best_of(saved) for saved in self._steps() if saved <= step}
+                self.keep.needed = {saved: self._needed_by(saved) for saved in self._steps() if saved <= step}
                 return found
         if passed_over:
             raise TrainingError(
@@ -141,21 +145,20 @@ class Checkpoints:
         _warn(f"{self.folder / str(newest)}: this checkpoint is missing; trying the one before it")
         return [newest]
 
-    def _best_of(self, step: int) -> int | None:
+    def _needed_by(self, step: int) -> frozenset[int]:
         try:
-            return _record_of(self.folder / str(step))["progress"].get("best_step")
+            return _needed(_record_of(self.folder / str(step))["progress"])
         except DamagedError:  # found out when it is needed
-            return None
+            return frozenset()
 
-    def _check_best(self, found: Restored, like: Parts) -> None:
-        """Raises DamagedError when a phase that goes on from here could not hand over its best step."""
-        best = found.progress.get("best_step")
-        if best in (None, found.step):
-            return
-        try:
-            self._whole(best, {name: tree for name, tree in like.items() if name in ("encoder", "head")})
-        except DamagedError as error:
-            raise DamagedError(f"{self.folder / str(found.step)}: its best step is lost: {error}") from error
+    def _check_needed(self, found: Restored, like: Parts) -> None:
+        """Raises DamagedError when a phase that goes on from here could not hand over what it should."""
+        for step in sorted(_needed(found.progress) - {found.step}):
+            try:
+                self._whole(step, {name: tree for name, tree in like.items() if name in ("encoder", "head")})
+            except DamagedError as error:
+                what = "a step to be averaged" if step in found.progress.get("averaged", ()) else "its best step"
+                raise DamagedError(f"{self.folder / str(found.step)}: {what} is lost: {error}") from error
 
     def _whole(self, step: int, like: Parts) -> Restored:
         saved, parts = _load(self.folder / str(step), like)
@@ -176,6 +179,12 @@ class Checkpoints:
             except Exception as error:  # once more the error of a save, which has been said
                 if not _of_the_disk(error):
                     raise
+
+
+def _needed(progress: dict[str, Any]) -> frozenset[int]:
+    """The checkpoints that a phase which goes on from here may hand over; older records do not name all."""
+    best = (progress.get("best_step"), progress.get("also_step"))
+    return frozenset((*best, *progress.get("averaged", ()))) - {None}
 
 
 def _of_the_disk(error: Exception) -> bool:
@@ -204,11 +213,11 @@ def _put_aside(record: Path) -> None:
             exchange(record, seen, None)
 
 
-def save_selected(folder: Path, parts: Parts, metadata: dict[str, Any]) -> None:
+def save_selected(folder: Path, parts: Parts, metadata: dict[str, Any], name: str = SELECTED) -> None:
     """Keeps what a finished phase hands over, beside the checkpoints of its training."""
     with _saving():
         ocp.save_checkpointables(
-            folder / "selected", dictionaries(parts), overwrite=True, custom_metadata=signed(metadata, parts)
+            folder / name, dictionaries(parts), overwrite=True, custom_metadata=signed(metadata, parts)
         )
 
 
@@ -229,12 +238,12 @@ def remove_training(folder: Path) -> None:
     remove(folder / "training")
 
 
-def load_selected(folder: Path, like: Parts) -> Parts:
+def load_selected(folder: Path, like: Parts, name: str = SELECTED) -> Parts:
     """Parts of a finished phase, laid out like the abstract arrays of `like`.
 
     Raises TrainingError when a file is missing or damaged, InputError when a shape is another.
     """
-    return _load(folder / "selected", like)[1]
+    return _load(folder / name, like)[1]
 
 
 def _load(where: Path, like: Parts) -> tuple[dict[str, Any], Parts]:

@@ -13,14 +13,14 @@ class Keep:
 
     def __init__(self, newest: int, every_steps: int | None = None) -> None:
         self.newest, self.every_steps = newest, every_steps
-        self.bests: dict[int, int | None] = {}  # of each saved step, the best until then
+        self.needed: dict[int, frozenset[int]] = {}  # of each saved step, those that may be handed over
         self.passed_over: set[int] = set()
 
     def steps(self, saved: Iterable[int]) -> set[int]:
         """Those of the saved steps that stay."""
         whole = sorted(set(saved) - self.passed_over)
         stay = {*whole[-self.newest :], *(step for step in whole if self.every_steps and step % self.every_steps == 0)}
-        return stay | {self.bests.get(step) for step in stay} & {*whole}
+        return stay.union(*(self.needed.get(step, ()) for step in stay)) & {*whole}
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
         """True for each checkpoint that stays."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import grain
 
+from xlmr_flax.config.schema import ALL_LANGS, Average
 from xlmr_flax.data.batch import Batch
 from xlmr_flax.data.batches import real_tokens
 from xlmr_flax.data.mixture import Batches
 from xlmr_flax.errors import Interrupted
+from xlmr_flax.train.average import saved_steps
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.processes import several, stop_agreed
 
@@ -36,9 +38,15 @@ class Best:
         """Its score."""
         return max((e["score"] for e in self.evaluations), default=None)
 
-    def add(self, step: int, score: float) -> None:
-        """Takes an evaluation into the record."""
-        self.evaluations.append({"step": step, "score": score})
+    @property
+    def also_step(self) -> int | None:
+        """The step of the evaluation that was best in all languages, where these select too."""
+        scored = [e for e in self.evaluations if "also" in e]
+        return int(max(scored, key=lambda e: e["also"])["step"]) if scored else None
+
+    def add(self, step: int, score: float, also: float | None = None) -> None:
+        """Takes an evaluation into the record, and its score in all languages where these select too."""
+        self.evaluations.append({"step": step, "score": score} | ({} if also is None else {"also": also}))
 
     def has(self, step: int) -> bool:
         """Whether `step` has been evaluated, perhaps before a restart."""
@@ -52,7 +60,7 @@ class Best:
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        return {"best_step": self.step, "evaluations": self.evaluations}
+        return {"best_step": self.step, "also_step": self.also_step, "evaluations": self.evaluations}
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Plan:
     steps: int
     save_every_steps: int
     eval_every_steps: int | None  # None: the last step is handed over
+    average: Average | None = None  # the checkpoints whose mean is handed over
 
 
 class Stop:
@@ -126,14 +135,14 @@ def train(
     reader = iter(read(batches, start, plan.steps))
     for now in range(start, plan.steps + 1):
         # This order is the contract: what was evaluated is what gets saved, and a restart at `now` asks for batch
-        # `now` again. A step that is evaluated is saved too, so that the best one can be handed over; the last one is
-        # kept by the caller, who needs its weights alone. First of all, a save that has failed ends the phase.
+        # `now` again. A step that is evaluated, or averaged, is saved too, so that it can be handed over; the last one
+        # is kept by the caller, who needs its weights alone. First of all, a save that has failed ends the phase.
         check_saved()
         evaluated = plan.eval_every_steps is not None and due(now, plan.eval_every_steps, plan.steps)
         if evaluated and not best.has(now):
             log.flush()
             scores = evaluate(state)
-            best.add(now, scores[metric])
+            best.add(now, scores[metric], scores.get(f"{metric}_{ALL_LANGS}"))
             log.row(now, **{f"select_{name}": value for name, value in scores.items()})
         last = now == plan.steps or best.exhausted()
         if last:
@@ -141,11 +150,13 @@ def train(
             log.flush()
             return state, now
         stopping = stop.reached()
-        if now > start and (stopping or evaluated or due(now, plan.save_every_steps, plan.steps)):
+        averaged = saved_steps(plan.average, now) if plan.average else []
+        wanted = evaluated or now in averaged or due(now, plan.save_every_steps, plan.steps)
+        if now > start and (stopping or wanted):
             log.flush()
             carried = log.carry()
             log.publish()
-            save(now, state, {**best.progress(), "log": carried})
+            save(now, state, {**best.progress(), "averaged": averaged, "log": carried})
         if stopping:
             raise Interrupted(f"stopped at step {now} of {plan.steps}, all saved; run the same command to continue")
         host = next(reader)
