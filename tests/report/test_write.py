@@ -130,6 +130,12 @@ def test_both_selections_are_reported_where_rows_carry_both(tmp_path):
         assert f"Selection: {chosen}." in table.notes
 
 
+def test_where_there_is_nothing_to_compare_it_is_said_once_for_both_selections(tmp_path):
+    where = selected_twice(toy(tmp_path, arms=("direct",), ahead=(0,), seeds=[0], examples=5))
+    said = write_report([where], tmp_path / "out", draws=5).headline
+    assert said == ["toy: one arm, so there is nothing to compare; its scores are over 1 seed."]
+
+
 ABOUT_PHASES = {"phases", "data", "left_out", "versions", "language_facts"}  # the first has it by phase
 
 

@@ -41,7 +41,7 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
     compared = {chosen: _compared(evidence, chosen) for chosen in evidence.protocols}
     curves = {chosen: sizes.size_curves(evidence, phases, chosen) for chosen in evidence.protocols}
     said = headline(evidence, _widest(compared[first]), first)
-    said += [headline(evidence, _widest(compared[chosen]), chosen)[0] for chosen in others]
+    said += [headline(evidence, found, chosen)[0] for chosen in others if (found := _widest(compared[chosen]))]
     said += [*sizes.size_headline(evidence, curves[first]), *sweeps.robustness_headline(evidence, first)]
     every = _sections(evidence, compared, phases, curves)
     sections = [section for section in every if section.tables or section.figures]
