@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from xlmr_flax.config.schema import Experiment
     from xlmr_flax.config.study import Study
     from xlmr_flax.evaluate.vectors import TextEncoder
-    from xlmr_flax.execute.context import Folders
     from xlmr_flax.graph.build import Graph
+    from xlmr_flax.graph.folders import Folders
 
 Place = str | Path
 
@@ -229,7 +229,7 @@ def folders_of(runs: Place | None, data: Place | None, cache: Place | None) -> "
 
     Raises InputError where a file stands in a folder's place, or a bucket cannot be used.
     """
-    from xlmr_flax.execute.context import Folders
+    from xlmr_flax.graph.folders import Folders
     from xlmr_flax.storage.bucket import check as check_bucket
 
     found = {}

@@ -14,15 +14,14 @@ from xlmr_flax.data.encode import Encoded
 from xlmr_flax.data.encoded import together
 from xlmr_flax.data.examples import (
     encode,
-    fingerprints,
     load_examples,
     load_languages,
     load_sentences,
     load_text,
-    text_fingerprints,
 )
 from xlmr_flax.sources.rows import Answer, Choices, Classified, Question, Tagged
 from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.fingerprints import fingerprints, text_fingerprints
 from xlmr_flax.tasks.task import Head
 
 NLI = ["the fox jumps\tthe dog sleeps\tneutral", "a river\tthe grass\tentailment", "the lazy dog\tnoon\tcontradiction"]

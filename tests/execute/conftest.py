@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from xlmr_flax.config.schema import Experiment
-from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.local import run_nodes
 from xlmr_flax.graph.build import Graph, build
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import PhaseNode
 from xlmr_flax.report.results import collect
 

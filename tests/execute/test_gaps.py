@@ -11,7 +11,7 @@ from xlmr_flax.execute.answer import predict_inputs
 from xlmr_flax.execute.local import run_nodes
 from xlmr_flax.execute.phase import prepare
 from xlmr_flax.execute.target import evaluate_target
-from xlmr_flax.execute.trained import tokenizer_in
+from xlmr_flax.execute.trained import tokenizer_in, tokenizer_of
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.labels import with_labels
 
@@ -142,7 +142,8 @@ def test_a_head_whose_labels_have_changed_is_not_kept(gaps):
 
 def test_what_is_encoded_with_other_labels_is_another_entry_of_the_cache(gaps, tmp_path):
     path = gaps.data / "ccg/train.tsv"
-    before, tokenizer = path.read_text(), tokenizer_in(gaps.lab.context.folders.tokenizer_of(gaps.lab.phase("tags")))
+    before, lab = path.read_text(), gaps.lab
+    tokenizer = tokenizer_in(tokenizer_of(lab.phase("tags"), lab.context.folders))
     encoded = []
     try:
         for text in (before, ccg(20, last="A")):

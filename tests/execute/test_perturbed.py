@@ -7,11 +7,13 @@ import pytest
 
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.context import Context, Folders
-from xlmr_flax.execute.evaluation import run_evaluation, scored_files
+from xlmr_flax.execute.context import Context
+from xlmr_flax.execute.evaluation import run_evaluation
 from xlmr_flax.execute.preflight import preflight
 from xlmr_flax.graph.build import Scored, build
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode, folder_name
+from xlmr_flax.graph.origins import scored_files
 from xlmr_flax.report.results import rows_of, summary
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.train.loop import Stop

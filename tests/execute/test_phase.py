@@ -20,11 +20,12 @@ from xlmr_flax.execute import local, phase
 from xlmr_flax.execute.attempts import seed_of
 from xlmr_flax.execute.beginning import first_params
 from xlmr_flax.execute.evaluation import run_evaluation
-from xlmr_flax.execute.phase import check_sources, prepare, run_phase
+from xlmr_flax.execute.phase import prepare, run_phase
 from xlmr_flax.execute.show import show_batch
 from xlmr_flax.execute.trained import load_trained
 from xlmr_flax.graph.build import Scored, build
 from xlmr_flax.graph.nodes import EvalNode, is_done
+from xlmr_flax.graph.origins import check_sources, sources_of
 from xlmr_flax.report.results import rows_of
 from xlmr_flax.train.checkpoint import SELECTED, SELECTED_ALSO, Checkpoints, load_selected
 from xlmr_flax.train.loop import Stop
@@ -454,7 +455,7 @@ def test_a_phase_that_stands_for_another_trains_for_its_steps_too(lab, experimen
         changed = Experiment.model_validate_json(json.dumps(experiment | {"arms": arms}))
         node = next(node for node in build(changed).nodes if node.name == "tags")
         context = dataclasses.replace(lab.context, experiment=changed)
-        return phase.prepare(node, context).steps, phase.sources_of(node, context).keys()
+        return phase.prepare(node, context).steps, sources_of(node, context.folders).keys()
 
     (own, files), (longer, more) = steps(), steps(updates=["choice"])
     assert (own, longer) == (2, 4)

@@ -11,11 +11,10 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute import ranking
-from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.evaluation import run_evaluation
 from xlmr_flax.execute.local import run_nodes
 from xlmr_flax.execute.target import evaluate_target, export_target, open_target
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.train.loop import Stop
@@ -169,13 +168,3 @@ def test_weights_without_a_pooler_are_refused(dual, exported, tmp_path):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"bare: tensor pooler\.dense\.weight is missing; it becomes head\.pooler"):
         open_target(str(folder), task("lareqa"), dual.context)
-
-
-def test_the_languages_of_candidates_are_those_whose_files_are_there(tmp_path):
-    (tmp_path / "lareqa/xquad-r").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"lareqa: no files of candidates: looked for lareqa/xquad-r/\{lang\}\.json"):
-        ranking.candidate_langs(task("lareqa"), tmp_path)
-    for name in ("zh.json", "ar.json", "zh.json.part", "README"):
-        (tmp_path / "lareqa/xquad-r" / name).touch()
-    assert ranking.candidate_langs(task("lareqa"), tmp_path) == ("ar", "zh")
-    assert ranking.candidate_langs(task("mewslix"), tmp_path) == ("en",)

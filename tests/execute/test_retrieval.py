@@ -12,10 +12,11 @@ from xlmr_flax.config.schema import Evaluation, Experiment
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.retrieval import Setting, embed
 from xlmr_flax.execute import retrieval
-from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.evaluation import score
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.trained import Subject, load_trained
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode
 from xlmr_flax.tasks.catalogue import task
 

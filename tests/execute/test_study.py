@@ -9,8 +9,9 @@ from rich.console import Console
 
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
 from xlmr_flax.execute import local
-from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.local import run_nodes
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, folder_name
 from xlmr_flax.graph.study import open_config
 from xlmr_flax.report.results import collect, experiment_folder, write_results

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.files import english_order
-from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.target import evaluate_target
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.report.results import experiment_folder, write_results
 from xlmr_flax.report.table import print_unscored
 from xlmr_flax.report.xtreme import xtreme

@@ -18,9 +18,10 @@ from rich.console import Console
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.execute import target
-from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.local import run_nodes
 from xlmr_flax.graph.build import Graph, build
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode
 from xlmr_flax.graph.splits import comes_in
 from xlmr_flax.graph.told import TRANSLATED, TRANSLATED_WHOLE

@@ -7,6 +7,7 @@ import pytest
 
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Choices, Text
+from xlmr_flax.tasks.candidates import candidate_langs
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import check, paths, rows
 from xlmr_flax.tasks.task import gold, texts
@@ -256,3 +257,13 @@ def test_halves_of_xquad_hold_the_same_articles_in_every_language(real_data):
     other = rows(task("xquad"), "test[50%:]", "zh", real_data)
     assert not {row.group for row in other} & {row.group for row in halves[0]}
     assert len(other) + len(halves[1]) == 1190
+
+
+def test_the_languages_of_candidates_are_those_whose_files_are_there(tmp_path):
+    (tmp_path / "lareqa/xquad-r").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"lareqa: no files of candidates: looked for lareqa/xquad-r/\{lang\}\.json"):
+        candidate_langs(task("lareqa"), tmp_path)
+    for name in ("zh.json", "ar.json", "zh.json.part", "README"):
+        (tmp_path / "lareqa/xquad-r" / name).touch()
+    assert candidate_langs(task("lareqa"), tmp_path) == ("ar", "zh")
+    assert candidate_langs(task("mewslix"), tmp_path) == ("en",)

@@ -6,14 +6,12 @@ the manifest written last, and only where there is none; what is used of it is a
 
 import contextlib
 import errno
-import functools
 import hashlib
 import json
 import logging
 import shutil
-import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,12 @@ import tokenizers
 
 from xlmr_flax.data.encoded import ENCODER_VERSION, Encoded
 from xlmr_flax.errors import InputError
+from xlmr_flax.storage.contents import sha256_of
 from xlmr_flax.storage.copies import copy_of, fetch, local_of
 from xlmr_flax.storage.places import is_remote, upload
 
 ARRAYS = ("ids", "start", "example", "label", "where", "cut", "name", "name_start")
 MANIFEST = "manifest.json"
-SETTLED_NS = 10**9  # a file that changed less than this ago may change again without another time
 
 log = logging.getLogger(__name__)
 
@@ -81,23 +79,6 @@ def open_entry(cache: Path, name: str) -> Encoded:
         ) from None
 
 
-def file_fingerprints(paths: Iterable[Path]) -> dict[str, str]:
-    """The sha256 of each file's content; a file that is as it was when it was last read is not read again."""
-    return {str(path): _fingerprint(Path(path)) for path in paths}
-
-
-def _fingerprint(path: Path) -> str:
-    seen = path.stat()
-    if time.time_ns() - max(seen.st_ctime_ns, seen.st_mtime_ns) < SETTLED_NS:
-        return _sha256(path)
-    return _known_sha256(path, (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino))
-
-
-@functools.lru_cache(maxsize=2**16)
-def _known_sha256(path: Path, seen: tuple[int, ...]) -> str:
-    return _sha256(path)
-
-
 def _entry(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
@@ -126,7 +107,7 @@ def _write(folder: Path, identity: str, encoded: Encoded) -> None:
     for name in ARRAYS:
         path = folder / f"{name}.npy"
         np.save(path, getattr(encoded, name))
-        arrays[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        arrays[name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     manifest = {"identity": json.loads(identity), "arrays": arrays, "counts": encoded.counts}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -177,11 +158,6 @@ def _array(path: Path, wanted: Mapping[str, Any] | None) -> np.ndarray:
         raise DamagedError(f"{path.name} is missing")
     if path.stat().st_size != wanted["bytes"]:
         raise DamagedError(f"{path.name} has {path.stat().st_size} bytes instead of {wanted['bytes']}")
-    if _sha256(path) != wanted["sha256"]:
+    if sha256_of(path) != wanted["sha256"]:
         raise DamagedError(f"{path.name} has other content than was written")
     return np.load(path, mmap_mode="r")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 from xlmr_flax.config.schema import TextFiles
 from xlmr_flax.config.settings import what
 from xlmr_flax.data.batches import Examples, Masking
-from xlmr_flax.data.cache import cached, entry, file_fingerprints
+from xlmr_flax.data.cache import cached, entry
 from xlmr_flax.data.encode import (
     Encoded,
     encode_choice,
@@ -24,20 +24,10 @@ from xlmr_flax.data.encode_dual import encode_documents, encode_dual
 from xlmr_flax.data.encoded import named, together
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.sources.rows import Document, Row
-from xlmr_flax.storage.copies import name_in
-from xlmr_flax.tasks.files import all_paths, found
+from xlmr_flax.tasks.files import found
+from xlmr_flax.tasks.fingerprints import fingerprints, text_fingerprints
 from xlmr_flax.tasks.task import Head, Task, identity
-from xlmr_flax.tasks.text import text_found, text_parts
-
-
-def fingerprints(task: Task, spec: str, lang: str, data: Path) -> dict[str, str]:
-    """The sha256 of each file that a split comes from, by its path under the data folder."""
-    return _relative(all_paths(task, spec, lang, data), data)
-
-
-def text_fingerprints(text: TextFiles, data: Path) -> dict[str, str]:
-    """The same for the experiment's text."""
-    return _relative([path for part in text_parts(text, data) for path in part.files], data)
+from xlmr_flax.tasks.text import text_found
 
 
 def load_examples(
@@ -142,7 +132,3 @@ def _key_of(task: Task, spec: str, langs: Sequence[str], data: Path) -> dict[str
 
 def _whole(key: Mapping[str, Any], tokenizer: Tokenizer, length: int) -> dict[str, Any]:
     return {**key, "tokenizer": tokenizer.fingerprint, "length": length}
-
-
-def _relative(files: Sequence[Path], data: Path) -> dict[str, str]:
-    return {name_in(data, Path(path)): digest for path, digest in file_fingerprints(files).items()}

@@ -11,11 +11,12 @@ from rich.console import Console
 from xlmr_flax.config.schema import Evaluation
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.answers import Asked, answered
-from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.lines import row_of
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.target import command_context, evaluation_of, open_target
 from xlmr_flax.execute.trained import Trained
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.model.heads import Kind
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.catalogue import TASKS, task

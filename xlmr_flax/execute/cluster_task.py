@@ -23,10 +23,11 @@ from ray.util.tpu import run_on_slice, slice_placement_group
 from rich.console import Console
 
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
-from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.devices import prepare_cpu
 from xlmr_flax.execute.parent import STOP_WITH, on_tpu
 from xlmr_flax.execute.preflight import preflight
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.study import open_config
 from xlmr_flax.storage.places import look, place
 

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
@@ -14,41 +13,9 @@ from rich.console import Console
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.errors import TrainingError, no_room
 from xlmr_flax.graph.build import Graph
-from xlmr_flax.graph.nodes import Node, PhaseNode, TokenizerNode, folder_name
-from xlmr_flax.model.hub import resolve
+from xlmr_flax.graph.folders import Folders
+from xlmr_flax.graph.nodes import Node
 from xlmr_flax.train.sharding import make_mesh
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where runs are written, data are read and encoded examples are kept: places as `storage` gives them."""
-
-    runs: Path
-    data: Path
-    cache: Path
-
-    def of(self, node: Node) -> Path:
-        """A node's folder."""
-        return self.runs / folder_name(node)
-
-    def holder_of(self, node: Node) -> Path:
-        """The file that names who computes a node."""
-        return self.runs / ".holders" / f"{folder_name(node)}.json"
-
-    def data_of(self, node: PhaseNode) -> Path:
-        """The data folder, or the world that stands in its place."""
-        return self.of(node.world) if node.world else self.data
-
-    def tokenizer_of(self, node: PhaseNode) -> Path:
-        """The folder of a phase's tokenizer: trained, given, or that of the weights."""
-        if isinstance(node.tokenizer, TokenizerNode):
-            return self.of(node.tokenizer)
-        model = node.root.model
-        return (
-            resolve(node.tokenizer)
-            if node.tokenizer
-            else resolve(model.weights or "", revision=model.revision or "main")
-        )
 
 
 @dataclass(frozen=True)

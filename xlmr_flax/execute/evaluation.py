@@ -1,25 +1,25 @@
 """The scores of a finished phase on one task, language by language; what is scored already is not scored again."""
 
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xlmr_flax.data.dictionaries import dictionary_files, dictionary_fingerprints, load_dictionary
-from xlmr_flax.data.examples import encoded_rows, fingerprints, load_examples
+from xlmr_flax.data.examples import encoded_rows, load_examples
 from xlmr_flax.data.perturb import perturbed
 from xlmr_flax.errors import Interrupted
 from xlmr_flax.evaluate.files import write_predictions
 from xlmr_flax.evaluate.predict import predict
 from xlmr_flax.execute.context import Context
-from xlmr_flax.execute.ranking import candidate_sources, rank
+from xlmr_flax.execute.ranking import rank
 from xlmr_flax.execute.retrieval import Retrieved, retrieve
-from xlmr_flax.execute.trained import Subject, check_length, check_unchanged, load_trained
+from xlmr_flax.execute.trained import Subject, check_length, load_trained
 from xlmr_flax.graph.nodes import EvalNode
+from xlmr_flax.graph.origins import check_scored, read_scores, scored_files
 from xlmr_flax.report.chance import judged
 from xlmr_flax.report.examples import terms_of, write_terms
 from xlmr_flax.report.results import also_text, perturbation_text
+from xlmr_flax.sources.dictionaries import dictionary_files, load_dictionary
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
@@ -27,7 +27,7 @@ from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import excluded_text, hidden, other_release
 from xlmr_flax.tasks.files import found as found_in
 from xlmr_flax.tasks.labels import labelled_as, ordered_as
-from xlmr_flax.tasks.task import Task, gold, scores
+from xlmr_flax.tasks.task import gold, scores
 from xlmr_flax.train import processes
 from xlmr_flax.train.checkpoint import SELECTED, SELECTED_ALSO
 from xlmr_flax.train.loop import Stop
@@ -42,10 +42,7 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
     known = processes.of_writer(f"scores of {node.key}", functools.partial(read_scores, folder))
     missing = [lang for lang in node.langs if lang not in known["langs"]]
     data, declared = context.folders.data_of(node.phase), task(node.task)
-    for lang in node.langs:
-        if lang not in missing:
-            before, now = known["langs"][lang]["sources"], scored_files(declared, node, lang, data)
-            check_unchanged(folder, before, now, since="it was scored")
+    check_scored(node, known, context.folders)
     if not missing:
         return
     selected = SELECTED_ALSO if node.also else SELECTED
@@ -71,12 +68,6 @@ def run_evaluation(node: EvalNode, context: Context, stop: Stop) -> None:
         context.say(
             f"{node.phase.name} on {node.task} {lang}{how}: {told}  ({known['langs'][lang]['n_scored']} examples)"
         )
-
-
-def read_scores(folder: Path) -> dict[str, Any]:
-    """What has been scored so far."""
-    path = folder / "scores.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"langs": {}}
 
 
 def score(
@@ -180,13 +171,3 @@ def _predict(subject: Subject, lang: str, found: Sequence[Row], context: Context
     )
     scored = {} if unscored else scores(declared, [gold(declared, row) for row in found], predicted, lang)
     return scored, predicted, examples.encoded.counts
-
-
-def scored_files(declared: Task, scored: EvalNode | Subject, lang: str, data: Path) -> dict[str, str]:
-    """The files that scores come from."""
-    specs = [spec for spec in (scored.split, scored.select) if spec]
-    found = {name: digest for spec in specs for name, digest in fingerprints(declared, spec, lang, data).items()}
-    worse = scored.perturbation
-    if worse and worse.dictionary:
-        found |= dictionary_fingerprints(dictionary_files(worse.dictionary, lang, worse.switch_to, data))
-    return found | (candidate_sources(declared, data) if declared.head.kind == "dual" else {})

@@ -4,24 +4,24 @@ import contextlib
 import functools
 from collections.abc import Iterable
 
-from xlmr_flax.data.examples import text_fingerprints
 from xlmr_flax.data.tokenizer import train_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.averages import average_runs
 from xlmr_flax.execute.context import Context, told_when_full
-from xlmr_flax.execute.evaluation import run_evaluation, scored_files
+from xlmr_flax.execute.evaluation import run_evaluation
 from xlmr_flax.execute.failures import Failures
-from xlmr_flax.execute.material import also_sources_of, sources_of
 from xlmr_flax.execute.phase import run_phase
 from xlmr_flax.execute.preflight import preflight
 from xlmr_flax.execute.pretrained import hand_over
 from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, folder_name, is_done
+from xlmr_flax.graph.origins import also_sources_of, scored_files, sources_of
 from xlmr_flax.graph.wanted import wanted
 from xlmr_flax.sources.miniworld.write import write_world
 from xlmr_flax.storage.holding import held
 from xlmr_flax.storage.places import create, filled, json_text
 from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.tasks.fingerprints import text_fingerprints
 from xlmr_flax.tasks.text import text_rows
 from xlmr_flax.train import processes
 from xlmr_flax.train.loop import Stop
@@ -84,7 +84,7 @@ def data_files(nodes: Iterable[Node], context: Context) -> dict[str, str]:
     found = {}
     for node in nodes:
         if isinstance(node, PhaseNode) and not node.world and node.trains:
-            found |= sources_of(node, context) | also_sources_of(node, context)
+            found |= sources_of(node, context.folders) | also_sources_of(node, context.folders)
         if isinstance(node, EvalNode) and not node.phase.world:
             for lang in node.langs:
                 found |= scored_files(task(node.task), node, lang, context.folders.data_of(node.phase))

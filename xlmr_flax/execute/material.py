@@ -1,7 +1,6 @@
 """What a phase trains on: its tasks' examples, models and splits to select on, checked before anything is written."""
 
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 from jax.sharding import Mesh
@@ -9,15 +8,17 @@ from jax.sharding import Mesh
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.data.batches import Examples
-from xlmr_flax.data.examples import fingerprints, load_examples, load_languages, load_text, text_fingerprints
+from xlmr_flax.data.examples import load_examples, load_languages, load_text
 from xlmr_flax.data.mixture import Batches, Taken, steps_over, taken, training_batches
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.context import Context, Folders
-from xlmr_flax.execute.robust import switch_fingerprints, switch_of
-from xlmr_flax.execute.trained import check_length, check_unchanged, head_spec, heads_in, shape_of, tokenizer_in
+from xlmr_flax.execute.context import Context
+from xlmr_flax.execute.robust import switch_of
+from xlmr_flax.execute.trained import check_length, head_spec, heads_in, shape_of, tokenizer_in, tokenizer_of
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.mixture import head_from
 from xlmr_flax.graph.nodes import PhaseNode
+from xlmr_flax.graph.origins import also_sources_of, sources_of
 from xlmr_flax.model.build import Model
 from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.catalogue import task
@@ -82,12 +83,14 @@ class Material(NamedTuple):
 
 def prepare(node: PhaseNode, context: Context) -> Material:
     """Reads, encodes and checks everything that a phase needs, and writes nothing but the cache."""
-    tokenizer = tokenizer_in(context.folders.tokenizer_of(node))
+    tokenizer = tokenizer_in(tokenizer_of(node, context.folders))
     arch = shape_of(node, tokenizer)
     parts = tuple(_part(member, context, arch, tokenizer) for member in node.members)
     steps = steps_over(node.phase, [part.taken for part in parts]) + added_steps(node, tokenizer, context.folders)
     _check_average(node, steps)
-    return Material(arch, tokenizer, parts, steps, sources_of(node, context), also_sources_of(node, context))
+    return Material(
+        arch, tokenizer, parts, steps, sources_of(node, context.folders), also_sources_of(node, context.folders)
+    )
 
 
 def _check_average(node: PhaseNode, steps: int) -> None:
@@ -178,33 +181,6 @@ def _check_kept_head(node: PhaseNode, context: Context, declared: Task) -> None:
         )
 
 
-def sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
-    """The content hash of every file that a phase trains or selects on."""
-    others = {path: digest for one in node.stands_for for path, digest in sources_of(one, context).items()}
-    if node.mixed:
-        return others | {path: digest for part in node.mixed for path, digest in sources_of(part, context).items()}
-    data, declared = context.folders.data_of(node), task(node.task)
-    if node.text:
-        return others | text_fingerprints(node.text, data)
-    read = [(node.train, lang) for lang in node.langs]
-    read += [(node.select, lang) for lang in node.select_langs if node.select]
-    found = {path: digest for spec, lang in read for path, digest in fingerprints(declared, spec, lang, data).items()}
-    return others | found | switch_fingerprints(node.phase, node.langs, data)
-
-
-def also_sources_of(node: PhaseNode, context: Context) -> dict[str, str]:
-    """The same of the files that it reads to select in all languages and not for anything else."""
-    data = context.folders.data_of(node)
-    found = {
-        path: digest
-        for part in node.members
-        for lang in part.also_langs
-        for path, digest in fingerprints(task(part.task), part.select, lang, data).items()
-    }
-    own = sources_of(node, context) if found else {}
-    return {path: digest for path, digest in found.items() if path not in own}
-
-
 def releases_of(node: PhaseNode, context: Context) -> list[str]:
     """What a phase trains on from elsewhere than the source that its task declares first."""
     if node.mixed:
@@ -213,11 +189,3 @@ def releases_of(node: PhaseNode, context: Context) -> list[str]:
         return []
     declared, data = task(node.task), context.folders.data_of(node)
     return list(dict.fromkeys(filter(None, (other_release(declared, node.train, lang, data) for lang in node.langs))))
-
-
-def check_sources(folder: Path, now: dict[str, str], also: dict[str, str] | None = None) -> None:
-    """Raises InputError when a file is not the one that the phase in `folder` was trained on, or `also` selected on."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    check_unchanged(folder, config["sources"], now, since="this phase was trained")
-    if also and (before := config.get("also_sources")):
-        check_unchanged(folder, before, also, since="this phase was trained")

@@ -28,20 +28,12 @@ from xlmr_flax.execute.attempts import (
 from xlmr_flax.execute.beginning import start
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.devices import circumstances
-from xlmr_flax.execute.material import (
-    Chosen,
-    Material,
-    Part,
-    also_sources_of,
-    check_sources,
-    prepare,
-    releases_of,
-    sources_of,
-)
+from xlmr_flax.execute.material import Chosen, Material, Part, prepare, releases_of
 from xlmr_flax.execute.measured import measured_before, watched
-from xlmr_flax.execute.robust import dictionary_paths, smoothing_of
+from xlmr_flax.execute.robust import smoothing_of
 from xlmr_flax.execute.trained import parameter_count, tokenizer_entry
 from xlmr_flax.graph.nodes import DONE_ALSO, PhaseNode, folder_name, is_done
+from xlmr_flax.graph.origins import also_sources_of, check_sources, dictionary_paths, sources_of
 from xlmr_flax.plan.programs import train_program
 from xlmr_flax.storage.places import create, json_text, write_json
 from xlmr_flax.tasks.catalogue import task
@@ -71,7 +63,7 @@ def run_phase(node: PhaseNode, context: Context, stop: Stop) -> None:
     folder = context.folders.of(node)
     finish = functools.partial(remove_checkpoints, folder, attempts=node.phase.retries + 1)
     if processes.of_writer(f"{node.key} is done", functools.partial(is_done, node, context.folders.runs)):
-        check_sources(folder, sources_of(node, context), also_sources_of(node, context))
+        check_sources(folder, sources_of(node, context.folders), also_sources_of(node, context.folders))
         processes.by_writer(f"{node.key} tidied", finish, seconds=NODE_SECONDS)  # a kill may have come after DONE
         return
     material = prepare(node, context)

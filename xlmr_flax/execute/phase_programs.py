@@ -21,13 +21,13 @@ from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.evaluate.retrieval import POOLINGS
-from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.material import added_steps, trained_model, training_examples
 from xlmr_flax.execute.retrieval import settings
 from xlmr_flax.execute.robust import smoothing_of, switch_of
 from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
 from xlmr_flax.graph import check
 from xlmr_flax.graph.build import Graph
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode, PhaseNode, TokenizerNode
 from xlmr_flax.model import hub
 from xlmr_flax.model.build import Model
@@ -240,7 +240,7 @@ def _full(node: PhaseNode, declared: Task, items: int, length: int | None = None
 def _tokenizer(node: PhaseNode, folders: Folders) -> Tokenizer | None:
     """The phase's tokenizer where it is on this machine."""
     if isinstance(node.tokenizer, TokenizerNode):
-        folder = folders.tokenizer_of(node)
+        folder = folders.of(node.tokenizer)
         return tokenizer_in(folder) if (folder / "DONE").is_file() else None
     given = node.tokenizer or node.root.model.weights or ""
     return tokenizer_in(Path(given)) if Path(given).is_dir() else None

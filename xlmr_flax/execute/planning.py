@@ -13,10 +13,10 @@ from rich.console import Console
 
 from xlmr_flax.config.schema import Experiment
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.measured import estimate_path
 from xlmr_flax.execute.phase_programs import Work, eval_programs, train_programs, work
 from xlmr_flax.graph.build import Graph
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import PhaseNode, key_of
 from xlmr_flax.plan.chips import slice_name, slice_of
 from xlmr_flax.plan.compiler import Compiler, bytes_a_device, compiler

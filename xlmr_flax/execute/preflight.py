@@ -3,16 +3,16 @@
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
-from xlmr_flax.data.dictionaries import check_dictionary
 from xlmr_flax.data.examples import load_examples
 from xlmr_flax.errors import InputError, listed
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.material import prepare
-from xlmr_flax.execute.ranking import CANDIDATES, candidates
 from xlmr_flax.execute.retrieval import settings
-from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in
+from xlmr_flax.execute.trained import check_length, head_spec, shape_of, tokenizer_in, tokenizer_of
 from xlmr_flax.graph.nodes import LONGEST, EvalNode, Node, PhaseNode, TokenizerNode, WorldNode, is_done
 from xlmr_flax.model import hub, weights
+from xlmr_flax.sources.dictionaries import check_dictionary
+from xlmr_flax.tasks.candidates import CANDIDATES, candidates
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.labels import with_labels
@@ -120,7 +120,7 @@ def _check_weights(node: PhaseNode, context: Context) -> None:
 def _check_evaluation(node: EvalNode, context: Context) -> None:
     folders, evaluation, declared = context.folders, node.evaluation, task(node.task)
     field = f"evaluations.{context.experiment.evaluations.index(evaluation)}"
-    tokenizer = tokenizer_in(folders.tokenizer_of(node.phase))
+    tokenizer = tokenizer_in(tokenizer_of(node.phase, folders))
     trained, arch = node.trained, shape_of(node.phase, tokenizer)
     length = evaluation.length or (min(LONGEST, arch.longest) if node.phase.untrained else trained.phase.length)
     check_length(arch, length, field=f"{field}.length")

@@ -2,7 +2,7 @@
 
 from xlmr_flax.data.randomness import stream
 from xlmr_flax.execute.context import Context
-from xlmr_flax.execute.trained import head_spec, parameter_count, shape_of, tokenizer_entry, tokenizer_in
+from xlmr_flax.execute.trained import head_spec, parameter_count, shape_of, tokenizer_entry, tokenizer_in, tokenizer_of
 from xlmr_flax.graph.nodes import PhaseNode, folder_name
 from xlmr_flax.model import hub, weights
 from xlmr_flax.storage.places import create, json_text, write_json
@@ -18,7 +18,7 @@ def hand_over(node: PhaseNode, context: Context) -> None:
     folder, model = context.folders.of(node), node.model
     if processes.of_writer(f"{node.key} is done", (folder / "DONE").is_file):
         return
-    tokenizer, declared = tokenizer_in(context.folders.tokenizer_of(node)), task(node.task)
+    tokenizer, declared = tokenizer_in(tokenizer_of(node, context.folders)), task(node.task)
     arch = shape_of(node, tokenizer)
     made = make_model(arch, head_spec(declared.head), compute=model.compute, mesh=context.mesh)
     like, source = (

@@ -1,7 +1,6 @@
 """Scores of a dual head: each query of a language ranks the documents of all languages together."""
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xlmr_flax.data.batches import Examples
-from xlmr_flax.data.examples import fingerprints, load_documents, load_sentences
-from xlmr_flax.errors import InputError
+from xlmr_flax.data.examples import load_documents, load_sentences
 from xlmr_flax.evaluate.dual import Ranking, embed, rankings
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.trained import Subject, check_length
 from xlmr_flax.report.examples import Terms, terms_of
-from xlmr_flax.sources.rows import Document, Query
-from xlmr_flax.storage.copies import files_in, name_in
+from xlmr_flax.sources.rows import Query
+from xlmr_flax.tasks.candidates import CANDIDATES, candidate_langs, candidates
 from xlmr_flax.tasks.files import hidden, rows
-from xlmr_flax.tasks.task import Task, gold, scores
+from xlmr_flax.tasks.fingerprints import fingerprints
+from xlmr_flax.tasks.task import gold, scores
 from xlmr_flax.train import processes
-
-CANDIDATES = "candidates"  # the split that holds a task's documents
 
 
 class Pool(NamedTuple):
@@ -73,35 +70,6 @@ def rank(subject: Subject, lang: str, found: Sequence[Query], folder: Path, cont
         "candidates_truncated": pool.truncated,
     }
     return Ranked(scored, predicted, counts, _settings(subject, pool, scored), terms)
-
-
-def candidate_sources(task: Task, data: Path) -> dict[str, str]:
-    """The content hash of each file that the documents come from."""
-    found = (fingerprints(task, CANDIDATES, lang, data) for lang in candidate_langs(task, data))
-    return {path: digest for some in found for path, digest in some.items()}
-
-
-def candidate_langs(task: Task, data: Path) -> tuple[str, ...]:
-    """The languages whose documents are in the data folder, as XTREME-R takes whatever files are there.
-
-    The training language alone, for a task whose documents are in one file.
-    """
-    patterns = [files.splits[CANDIDATES][0] for files in task.files if CANDIDATES in files.splits]
-    if not any("{lang}" in pattern for pattern in patterns):
-        return (task.train_lang,)
-    found: set[str] = set()
-    for pattern in patterns:
-        name = re.compile(re.escape(pattern).replace(re.escape("{lang}"), "([A-Za-z0-9]+)"))
-        paths = (name_in(data, path) for path in files_in(data, pattern.replace("{lang}", "*")))
-        found |= {match[1] for match in map(name.fullmatch, paths) if match}
-    if not found:
-        raise InputError(f"{task.name}: no files of candidates: looked for {' and '.join(patterns)}. {task.source}")
-    return tuple(sorted(found))
-
-
-def candidates(task: Task, data: Path) -> list[Document]:
-    """The documents of all languages."""
-    return [row for lang in candidate_langs(task, data) for row in rows(task, CANDIDATES, lang, data)]
 
 
 def _pool(subject: Subject, folder: Path, context: Context) -> Pool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xlmr_flax.config.schema import Evaluation
-from xlmr_flax.data.examples import fingerprints, load_sentences
+from xlmr_flax.data.examples import load_sentences
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.retrieval import (
     Setting,
@@ -29,6 +29,7 @@ from xlmr_flax.metrics.bucc import best_threshold, mined
 from xlmr_flax.report.examples import Terms, terms_of
 from xlmr_flax.sources.rows import Aligned, Mined, Row
 from xlmr_flax.tasks.files import hidden, rows
+from xlmr_flax.tasks.fingerprints import fingerprints
 from xlmr_flax.tasks.task import gold, scores
 from xlmr_flax.train import processes
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from xlmr_flax.config.schema import Phase
-from xlmr_flax.data.dictionaries import check_dictionary, dictionary_files, dictionary_fingerprints, load_dictionary
 from xlmr_flax.data.switching import Switch
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
+from xlmr_flax.graph.origins import dictionary_paths
 from xlmr_flax.model.smoothing import Smoothing
+from xlmr_flax.sources.dictionaries import check_dictionary, dictionary_fingerprints, load_dictionary
 
 
 def smoothing_of(phase: Phase) -> Smoothing | None:
@@ -41,21 +42,6 @@ def recorded_switch(config: Mapping[str, Any], phase: Phase, tokenizer: Tokenize
             why = "gone" if digest is None else "another"
             raise InputError(f"{folder}: the dictionary {path} that this phase was trained with is {why}; put it back")
     return _switch(phase, config["dictionaries"], tokenizer)
-
-
-def switch_fingerprints(phase: Phase, langs: tuple[str, ...], data: Path) -> dict[str, str]:
-    """The content hash of every dictionary that a phase reads."""
-    if phase.robust.dictionary is None:
-        return {}
-    every = dictionary_paths(phase, langs, data).values()
-    return dictionary_fingerprints([Path(path) for paths in every for path in paths])
-
-
-def dictionary_paths(phase: Phase, langs: tuple[str, ...], data: Path) -> dict[str, list[str]]:
-    """The files of each language."""
-    robust = phase.robust
-    found = {lang: dictionary_files(robust.dictionary, lang, robust.switch_to, data) for lang in langs}
-    return {lang: [str(path.resolve()) for path in paths] for lang, paths in found.items()}
 
 
 def _switch(phase: Phase, paths: Mapping[str, list[str]], tokenizer: Tokenizer) -> Switch:

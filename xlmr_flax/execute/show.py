@@ -19,11 +19,11 @@ from xlmr_flax.data.mixture import Batches, steps_over, taken, training_batches
 from xlmr_flax.data.packing import Layout
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.recorded import AGAIN, phase_config
 from xlmr_flax.execute.robust import recorded_switch
 from xlmr_flax.execute.target import phase_folder
 from xlmr_flax.execute.trained import heads_in, phase_of, recorded_tokenizer
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.storage.forms import Form, read
 from xlmr_flax.storage.places import absolute, place
 from xlmr_flax.tasks.task import Head

@@ -14,11 +14,12 @@ from xlmr_flax.config.schema import Evaluation, Experiment, Phase
 from xlmr_flax.errors import InputError, Interrupted, listed
 from xlmr_flax.evaluate.vectors import TextEncoder
 from xlmr_flax.execute.card import card
-from xlmr_flax.execute.context import Context, Folders
+from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.evaluation import Subject, score
 from xlmr_flax.execute.parity import parity
 from xlmr_flax.execute.recorded import phase_tasks
 from xlmr_flax.execute.trained import Trained, check_finished, load_trained, tokenizer_in
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.mixture import training_rows
 from xlmr_flax.graph.nodes import EvalNode, folder_name, is_done
 from xlmr_flax.graph.study import recorded

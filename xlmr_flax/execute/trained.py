@@ -13,11 +13,11 @@ from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.config.schema import Evaluation, Phase
 from xlmr_flax.data.tokenizer import Tokenizer, check_fits, load_tokenizer
 from xlmr_flax.errors import InputError
-from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.recorded import phase_config
 from xlmr_flax.graph import check
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.mixture import head_for, members
-from xlmr_flax.graph.nodes import Perturbation, PhaseNode
+from xlmr_flax.graph.nodes import Perturbation, PhaseNode, TokenizerNode
 from xlmr_flax.model import hub
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import HeadSpec
@@ -93,6 +93,16 @@ def tokenizer_in(folder: Path) -> Tokenizer:
     return load_tokenizer(copy_of(folder))
 
 
+def tokenizer_of(node: PhaseNode, folders: Folders) -> Path:
+    """The folder of a phase's tokenizer: trained, given, or that of the weights."""
+    if isinstance(node.tokenizer, TokenizerNode):
+        return folders.of(node.tokenizer)
+    if node.tokenizer:
+        return hub.resolve(node.tokenizer)
+    model = node.root.model
+    return hub.resolve(model.weights or "", revision=model.revision or "main")
+
+
 def load_trained(
     folder: Path, folders: Folders, mesh: Mesh, wanted: Task | None = None, *, selected: str = SELECTED
 ) -> Trained:
@@ -125,15 +135,6 @@ def check_finished(folder: Path) -> None:
         raise InputError(f"{folder}: not a finished phase (no DONE in it); run its experiment to the end first")
 
 
-def check_unchanged(folder: Path, before: Mapping[str, str], now: Mapping[str, str], *, since: str) -> None:
-    """Raises InputError that names the files whose content hashes are not what they were."""
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if changed:
-        raise InputError(
-            f"{folder}: {', '.join(changed)} changed since {since}; put the old file back, or remove the folder"
-        )
-
-
 def heads_in(config: Mapping[str, Any]) -> dict[str, Head]:
     """The heads that a phase's config.json tells, by task."""
     told = config["heads"] if "heads" in config else {config["task"]: config["head"]}
@@ -148,7 +149,7 @@ def phase_of(config: Mapping[str, Any], task: str) -> Phase:
 
 def tokenizer_entry(node: PhaseNode, folders: Folders, tokenizer: Tokenizer) -> dict[str, Any]:
     """What a phase's config.json says of its tokenizer."""
-    where = folders.tokenizer_of(node)
+    where = tokenizer_of(node, folders)
     inside = where.is_relative_to(folders.runs)
     return {
         "folder": str(where.relative_to(folders.runs) if inside else where.resolve()),

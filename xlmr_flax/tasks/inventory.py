@@ -1,6 +1,5 @@
 """What of a task is in the data folder: its sources, rows and labels, compared with what was recorded before."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from xlmr_flax import __version__
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Choices, Classified, Matched, Mined, Query, Question, Row, Tagged
+from xlmr_flax.storage.contents import sha256_of
 from xlmr_flax.storage.copies import files_in, name_in
 from xlmr_flax.storage.places import write
 from xlmr_flax.tasks.files import Found, found, paths, source_name
@@ -71,8 +71,7 @@ class Records:
         old, seen = self.known["files"].get(name, {}), {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
         if seen.items() <= old.items():
             return old["sha256"]
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(path)
         if old.get("sha256", sha256) != sha256 and not self.renew:
             raise InputError(
                 f"{path}: changed since it was recorded: it had {old['bytes']} bytes and sha256 {old['sha256'][:12]}…, "

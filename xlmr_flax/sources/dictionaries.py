@@ -4,9 +4,9 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from xlmr_flax.data.cache import file_fingerprints
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.dictionary import Dictionary, files_of, read_dictionary
+from xlmr_flax.storage.contents import file_fingerprints
 from xlmr_flax.storage.copies import copy_of
 from xlmr_flax.storage.places import is_remote, place
 
