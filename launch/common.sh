@@ -43,6 +43,18 @@ shared() {
 
 wanted() { [ $# -ge 2 ] || refuse "$1: wanted a value; see --help"; }
 
+# What the words of a command give to a flag, the last time that it stands there; nothing where it does not.
+value_of() {
+    local flag=$1 word before='' found=''
+    shift
+    for word in "$@"; do
+        case $word in "$flag="*) found=${word#*=} ;; esac
+        [ "$before" != "$flag" ] || found=$word
+        before=$word
+    done
+    printf '%s' "$found"
+}
+
 named() {
     [ -n "$name" ] || refuse "wanted the slice's NAME; see --help"
     [ -n "$dry" ] || command -v gcloud >/dev/null ||

@@ -56,11 +56,9 @@ if [ "$arguments" = recommended ]; then
     [ -n "$dry" ] || [ -n "$arguments" ] || refuse "--libtpu-args recommended: nothing is recommended for ${type:-it}; name the arguments"
 fi
 [ -z "$arguments" ] || settings+=("LIBTPU_INIT_ARGS=$arguments")
-for ((i = 1; i < ${#words[@]}; i++)); do
-    case ${words[i]} in --cache) cache=${words[i + 1]:-} ;; --cache=*) cache=${words[i]#*=} ;; *) continue ;; esac
-    # On storage that all workers and the next slice see, what one has compiled serves all.
-    [[ $cache != gs://* ]] || settings+=("JAX_COMPILATION_CACHE_DIR=$cache/compiled")
-done
+cache=$(value_of --cache "${words[@]}")
+# On storage that all workers and the next slice see, what one has compiled serves all.
+[[ $cache != gs://* ]] || settings+=("JAX_COMPILATION_CACHE_DIR=$cache/compiled")
 
 copy_to_all xlmr_flax/ "${config%%/*}"
 if ! on_all "env$(printf ' %q' "${settings[@]}" bash xlmr_flax/worker.sh start "${words[@]}")"; then

@@ -46,10 +46,7 @@ while [ $# -gt 0 ]; do
 done
 named
 [ "${#words[@]}" -gt 0 ] || refuse "wanted a CONFIG to run; see --help"
-runs=''
-for ((i = 1; i < ${#words[@]}; i++)); do
-    case ${words[i]} in --runs) runs=${words[i + 1]:-} ;; --runs=*) runs=${words[i]#*=} ;; esac
-done
+runs=$(value_of --runs "${words[@]}")
 [[ $runs == gs://* ]] || refuse "--runs ${runs:-(not given)}: wanted gs://BUCKET/FOLDER, since a slice's disks go with it"
 
 script() {
