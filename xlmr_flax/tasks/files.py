@@ -117,6 +117,12 @@ def found(task: Task, spec: str, lang: str, data: Path, *, labels: bool = True) 
     return selected
 
 
+def check_there(data: Path) -> None:
+    """Raises InputError where there is no data folder: more is wrong than that a file is missing."""
+    if not data.is_dir():
+        raise InputError(f"{data}: the data folder does not exist; name it with --data or XLMR_FLAX_DATA")
+
+
 def check(task: Task, read: Sequence[Row | Excluded], path: Path, *, labels: bool = True) -> None:
     """Compares each row's label with the task's head; `path` is named in the error.
 
@@ -195,8 +201,7 @@ def _unknown(noun: str, label: str, labels: tuple[str, ...]) -> str:
 def _found(task: Task, split: str, lang: str, data: Path) -> tuple[Files, list[tuple[Path, ...]]]:
     """The source, and for each call of its reader the arguments."""
     declared(task, split, lang)
-    if not data.is_dir():
-        raise InputError(f"{data}: the data folder does not exist; name it with --data or XLMR_FLAX_DATA")
+    check_there(data)
     tried: list[str] = []
     releases: list[str] = []
     for files in task.files:

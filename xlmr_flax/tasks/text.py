@@ -11,7 +11,7 @@ from xlmr_flax.sources.rows import Text
 from xlmr_flax.sources.text import read_text
 from xlmr_flax.storage.copies import files_in
 from xlmr_flax.tasks.catalogue import task
-from xlmr_flax.tasks.files import Found, found, paths
+from xlmr_flax.tasks.files import Found, check_there, found, paths
 from xlmr_flax.tasks.task import texts
 
 
@@ -30,6 +30,7 @@ def text_parts(text: TextFiles, data: Path) -> list[Part]:
     for pattern in text.files:
         matches = files_in(data, pattern)
         if not matches:
+            check_there(data)
             raise InputError(f"text.files: nothing matches {pattern!r} in {data}")
         parts += [Part((path,)) for path in matches]
     for name in text.tasks:
