@@ -178,6 +178,10 @@ def run_graph(
 
     Of several processes the one that writes shows it. `profile` are the first and the last step to be traced.
     """
+    report, whole = functools.partial(write_found, graph, folders.runs, show), not (only or phase)
+    if _is_finished(graph, folders, only=only, phase=phase):
+        report(whole=whole)
+        return
     from xlmr_flax.execute.context import Context
     from xlmr_flax.execute.devices import hosts
     from xlmr_flax.execute.local import run_nodes
@@ -186,7 +190,6 @@ def run_graph(
     experiment = graph.experiment
     written = graph.studied.study.dump() if graph.studied else experiment.model_dump(mode="json")
     command = {"config": written, "--only": only, "--phase": phase, "--profile": profile}
-    report = functools.partial(write_found, graph, folders.runs, show)
     with hosts(experiment.mesh, command):
         check_shared(folders.runs)
         context = Context(
@@ -198,7 +201,16 @@ def run_graph(
             if not no_room(error):
                 by_writer("what is there", report)
             raise
-        by_writer("results", functools.partial(report, whole=not (only or phase)))
+        by_writer("results", functools.partial(report, whole=whole))
+
+
+def _is_finished(graph: "Graph", folders: "Folders", *, only: str | None, phase: str | None) -> bool:
+    """Whether a run of one process has nothing left to do, and so no use for jax."""
+    from xlmr_flax.execute.finished import is_finished
+    from xlmr_flax.execute.parent import several_expected
+    from xlmr_flax.graph.wanted import wanted
+
+    return not several_expected() and is_finished(wanted(graph, only=only, key=phase), folders)
 
 
 def write_found(graph: "Graph", runs: Path, show: Callable[[Run], object], *, whole: bool = False) -> None:
