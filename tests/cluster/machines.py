@@ -39,6 +39,7 @@ def environment() -> dict[str, str]:
     return kept | {
         "XLA_FLAGS": FLAGS, "NPROC": "8", "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1",
         "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled",
+        "RAY_worker_niceness": "0",  # 15 without it: on a busy machine a test would wait for ever
         "TPU_NAME": "s",  # where Ray looks for the name of a machine's slice
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """What a Ray cluster is given to do: to compute a node by the command that does so anywhere.
 
-Each function that says so is a task. The process that it starts ends, saved, with the worker that it ran in.
+Each function that says so is a task. The process that it starts ends, saved, with the worker that it ran in. A worker
+imports jax for the checks alone, for each task has one of its own.
 """
 
 import contextlib
@@ -20,13 +21,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util import get_placement_group, remove_placement_group
 from ray.util.tpu import run_on_slice, slice_placement_group
-from rich.console import Console
 
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
-from xlmr_flax.execute.context import Context
-from xlmr_flax.execute.devices import prepare_cpu
 from xlmr_flax.execute.parent import STOP_WITH, on_tpu
-from xlmr_flax.execute.preflight import preflight
 from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.study import open_config
 from xlmr_flax.storage.places import look, place
@@ -74,6 +71,12 @@ class SliceKind(NamedTuple):
 
 def check(job: Job, keys: Sequence[str], *needed: None) -> None:
     """A task: what can be known to be wrong before a node is computed, on any machine's CPU."""
+    from rich.console import Console
+
+    from xlmr_flax.execute.context import Context
+    from xlmr_flax.execute.devices import prepare_cpu
+    from xlmr_flax.execute.preflight import preflight
+
     _check_shared(job)
     graph = open_config(Path(job.config), job.changes)
     prepare_cpu(graph.experiment.mesh)
