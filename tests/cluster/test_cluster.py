@@ -67,10 +67,10 @@ def test_a_cluster_computes_the_same_bits_though_a_worker_and_then_the_driver_is
     assert "nli: continues at step" in second.said()
     assert next((tmp_path / "runs/worlds").glob("*/DONE")).stat().st_mtime_ns == world
     assert bits(tmp_path) == bits(local)
-    assert len(bits(local)) > 12
+    assert len(bits(local)) > 9
     assert (tmp_path / "out").read_text().splitlines()[-1].startswith(str(tmp_path / "runs/arrows-"))
     assert processes_of(tmp_path) == []
-    assert list((tmp_path / "runs").glob(".seen-by-all-*")) == []
+    assert list((tmp_path / "runs/.holders/drivers").iterdir()) == []
 
 
 def test_without_a_cluster_one_of_this_machine_is_used_which_saves_when_it_is_told_to_stop(local, tmp_path):

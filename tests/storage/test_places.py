@@ -9,7 +9,19 @@ import pytest
 from xlmr_flax import cli
 from xlmr_flax.errors import InputError
 from xlmr_flax.storage import bucket
-from xlmr_flax.storage.places import copy, create, exchange, filled, is_remote, look, place, remove, upload, write
+from xlmr_flax.storage.places import (
+    copy,
+    create,
+    exchange,
+    filled,
+    is_remote,
+    look,
+    names_in,
+    place,
+    remove,
+    upload,
+    write,
+)
 
 
 def test_a_file_is_written_over_and_nothing_else_is_left(tmp_path):
@@ -124,3 +136,10 @@ def test_a_name_that_no_file_system_takes_is_told():
     with pytest.raises(InputError, match="give another name") as told:
         place("x" * 5000)
     assert len(str(told.value)) < 200
+
+
+def test_what_lies_directly_in_a_folder_has_a_name(tmp_path):
+    assert names_in(tmp_path / "nowhere") == set()
+    for name in ("a", "b/c", "b/d/e"):
+        write(tmp_path / name, "")
+    assert names_in(tmp_path) == {"a", "b"}

@@ -7,6 +7,7 @@ that is started again finds in the runs folder what is done.
 
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,11 @@ from xlmr_flax.graph.build import Graph
 from xlmr_flax.graph.nodes import Node, TokenizerNode, WorldNode, folder_name, is_done
 from xlmr_flax.graph.wanted import wanted
 from xlmr_flax.plan.chips import CLOUD, slice_of
-from xlmr_flax.storage.places import create, exchange
+from xlmr_flax.storage.holding import held, why_gone
+from xlmr_flax.storage.places import exchange, look, names_in
 from xlmr_flax.train.loop import Stop
 
+DRIVERS = ".holders/drivers"  # of each a file in the runs folder, by which tasks know that they see the same one
 STOP_SECONDS = 120  # for tasks that were told to stop to have saved
 # A task whose machine is gone, or that was interrupted from outside, goes on from what it saved.
 AGAIN: Mapping[str, Any] = {"retry_exceptions": [Interrupted], "max_retries": -1}
@@ -54,17 +57,25 @@ def run_on_ray(
     if not nodes:
         return
     path, *changes = config
-    mark = folders.runs / f".seen-by-all-{uuid.uuid4().hex}"
-    seen = create(mark, uuid.uuid4().hex)
     places = (str(folders.runs), str(folders.data), str(folders.cache))
-    job = Job(str(Path(path).resolve()), tuple(changes), *places, mark.name)
-    try:
-        with _connected(address), Stop().listening() as stop:  # in this order: Ray takes SIGTERM for itself
-            kind = _slices(topology)
-            context.say(f"{len(nodes)} parts on {_told(kind)}")
-            _follow(nodes, _submit(nodes, job, kind), stop, context)
-    finally:
-        exchange(mark, seen, None)
+    # in this order: Ray takes SIGTERM for itself
+    with _connected(address), Stop().listening() as stop, _present(context, stop) as mark:
+        job = Job(str(Path(path).resolve()), tuple(changes), *places, mark)
+        kind = _slices(topology)
+        context.say(f"{len(nodes)} parts on {_told(kind)}")
+        _follow(nodes, _submit(nodes, job, kind), stop, context)
+
+
+@contextlib.contextmanager
+def _present(context: Context, stop: Stop) -> Iterator[str]:
+    """The name of a file in the runs folder while this driver lives; what drivers that were killed left is removed."""
+    runs = context.folders.runs
+    for old in (runs / DRIVERS / name for name in names_in(runs / DRIVERS) if name.endswith(".json")):
+        if (seen := look(old)) and why_gone(seen, time.time()):
+            exchange(old, seen, None)
+    mark = f"{DRIVERS}/{uuid.uuid4().hex}.json"
+    with held(runs / mark, context.experiment.name, say=context.say, is_asked=lambda: stop.asked):
+        yield mark
 
 
 @contextlib.contextmanager

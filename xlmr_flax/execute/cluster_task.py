@@ -41,7 +41,7 @@ class Job(NamedTuple):
     runs: str
     data: str
     cache: str
-    mark: str  # the name of a file in the runs folder
+    mark: str  # a file in the runs folder while the driver lives
 
     @property
     def folders(self) -> Folders:

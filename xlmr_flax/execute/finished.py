@@ -6,6 +6,7 @@ from xlmr_flax.errors import InputError
 from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, is_done
 from xlmr_flax.graph.origins import check_scored, check_sources, read_scores, sources_of
+from xlmr_flax.storage.places import names_in
 
 SELECTED = "selected"  # all that a finished phase keeps of its checkpoints
 
@@ -36,4 +37,4 @@ def _check_unchanged(node: Node, folders: Folders) -> None:
 
 def _is_tidy(node: PhaseNode, folders: Folders) -> bool:
     """Whether no checkpoint to go on from is left, as after a kill that came when DONE was written."""
-    return {path.name for path in (folders.of(node) / "checkpoints").iterdir()} == {SELECTED}
+    return names_in(folders.of(node) / "checkpoints") == {SELECTED}

@@ -130,6 +130,13 @@ def exchange(path: Path, seen: Seen, content: str | bytes | None) -> Seen | None
     return Seen(content or b"", None)
 
 
+def names_in(folder: Path) -> set[str]:
+    """The names of what lies directly in a folder; none where there is no folder."""
+    if is_remote(folder):
+        return {one.name.partition("/")[0] for one in bucket.objects(folder)}
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
 def copy(file: Path, to: Path) -> None:
     """Copies a file of this machine, whole or not at all, over what is there."""
     if is_remote(to):
