@@ -661,6 +661,7 @@ def _scripts() -> None:
 
     for name, help_ in SCRIPTS.items():
         add(name, help_)
+    launch_app.registered_commands.sort(key=lambda one: one.name == "gke")  # after the way that begins with create
 
 
 def _words(text: str) -> list[str]:

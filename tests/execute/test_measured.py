@@ -49,8 +49,8 @@ def test_without_a_plan_the_ratio_is_unknown():
     assert (found["ratio"], found["estimated_bytes"], found["libtpu"]) == (None, None, None)
     assert [one["ratio"] for one in found["shapes"]] == [None] * 3
     assert told(found) == (
-        "measured 200.0 ms a step of 64 x 96 (10), 300.0 ms a step of 64 x 128 (5) · peak memory of the process "
-        "1.50 GiB · measured / estimated time: unknown"
+        "measured 200.0 ms a step of 64 rows of 96 tokens (10), 300.0 ms a step of 64 rows of 128 tokens (5) · "
+        "peak memory of the process 1.50 GiB · measured / estimated time: unknown"
     )
 
 

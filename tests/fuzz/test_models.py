@@ -17,9 +17,9 @@ from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.config.schema import Mixture, Phase
 from xlmr_flax.data.tokenizer import check_fits, load_tokenizer, train_tokenizer
-from xlmr_flax.execute.context import Folders
 from xlmr_flax.execute.target import phase_folder
 from xlmr_flax.execute.trained import load_trained
+from xlmr_flax.graph.folders import Folders
 from xlmr_flax.model import hub, weights
 from xlmr_flax.model.build import build
 from xlmr_flax.model.export import export

@@ -67,7 +67,7 @@ def test_a_step_waits_for_its_program_and_says_so(monkeypatch):
     with Ahead(batches, start=0, stop=1, compile=compile_, say=say) as programs:
         assert begun.wait(60)
         programs.step(lambda state, batch: (state, None))(None, batches(0))
-    assert said == ["compiling 4 x 16"]
+    assert said == ["compiling the step of 4 rows of 16 tokens"]
 
 
 def test_a_shape_that_nobody_compiles_yet_is_left_to_the_step():

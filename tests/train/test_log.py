@@ -71,7 +71,7 @@ def test_of_several_tasks_each_has_its_loss_and_the_steps_have_their_mean_whatev
     assert carried["watch"].keys() == {"rows", "losses", "tasks"}
 
 
-def test_a_log_file_gets_a_line_now_and_then_and_a_terminal_a_bar(tmp_path, monkeypatch):
+def test_a_log_file_gets_a_line_now_and_then_and_in_the_end_and_a_terminal_a_bar(tmp_path, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("xlmr_flax.train.log.time.monotonic", lambda: clock[0])
     told = {}
@@ -81,8 +81,11 @@ def test_a_log_file_gets_a_line_now_and_then_and_a_terminal_a_bar(tmp_path, monk
             for step in range(1, 11):
                 clock[0] += 25
                 feed(log, [step])
+            feed(log, range(11, 21))  # in no time
+            log.finish(20)
         told[kind] = log.console.file.getvalue().splitlines()
-    assert [line.partition(" steps")[0] for line in told["file"]] == ["toy: 2 of 20", "toy: 5 of 20", "toy: 8 of 20"]
+    found = [line.partition(" steps")[0] for line in told["file"]]
+    assert found == ["toy: 2 of 20", "toy: 5 of 20", "toy: 8 of 20", "toy: 20 of 20"]
     assert all("examples/s" in line for line in told["file"])
     assert told["terminal"] == []
 

@@ -118,7 +118,8 @@ def compared(times: Sequence[Timed], peak: Peak, estimate: Figures | None) -> Fi
 def told(figures: Figures) -> str:
     """The same in a line."""
     steps = ", ".join(
-        f"{1000 * one['median_seconds']:,.1f} ms a step of {one['rows']} x {one['length']} ({one['steps']})"
+        f"{1000 * one['median_seconds']:,.1f} ms a step of {one['rows']} rows of {one['length']} tokens "
+        f"({one['steps']})"
         for one in figures["shapes"]
         if one["median_seconds"] is not None
     )

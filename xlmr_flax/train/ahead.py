@@ -61,7 +61,7 @@ class Ahead:
         try:
             program.result(PATIENCE_SECS)
         except TimeoutError:
-            self.say(f"compiling {shape[0]} x {shape[1]}")
+            self.say(f"compiling the step of {shape[0]} rows of {shape[1]} tokens")
             program.result()
 
     def _claim(self, shape: Program) -> tuple[Future[None], bool]:

@@ -158,8 +158,8 @@ class Log:
         return {name: _mean(ones) for name, ones in sorted(by_task.items())}
 
     def _tell(self, step: int, says: str, now: float) -> None:
-        """A line now and then where no bar is seen: in a log file, a pipe, a pod's log."""
-        if not self.console.is_terminal and now - self.told >= TOLD_SECONDS:
+        """A line now and then, and in the end, where no bar is seen: in a log file, a pipe, a pod's log."""
+        if not self.console.is_terminal and (step == self.steps or now - self.told >= TOLD_SECONDS):
             self.told = now
             self.say(f"{self.name}: {step:,} of {self.steps:,} steps · {says}")
 
