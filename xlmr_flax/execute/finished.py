@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from xlmr_flax.errors import InputError
 from xlmr_flax.graph.folders import Folders
 from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, is_done
-from xlmr_flax.graph.origins import check_scored, check_sources, read_scores, sources_of
+from xlmr_flax.graph.origins import also_sources_of, check_scored, check_sources, read_scores, sources_of
 from xlmr_flax.storage.places import names_in
 
-SELECTED = "selected"  # all that a finished phase keeps of its checkpoints
+SELECTED = "selected"  # begins the name of all that a finished phase keeps of its checkpoints
 
 
 def is_finished(nodes: Iterable[Node], folders: Folders) -> bool:
@@ -29,12 +29,12 @@ def is_finished(nodes: Iterable[Node], folders: Folders) -> bool:
 
 def _check_unchanged(node: Node, folders: Folders) -> None:
     match node:
-        case PhaseNode(untrained=False):
-            check_sources(folders.of(node), sources_of(node, folders))
+        case PhaseNode() if node.trains:
+            check_sources(folders.of(node), sources_of(node, folders), also_sources_of(node, folders))
         case EvalNode():
             check_scored(node, read_scores(folders.of(node)), folders)
 
 
 def _is_tidy(node: PhaseNode, folders: Folders) -> bool:
     """Whether no checkpoint to go on from is left, as after a kill that came when DONE was written."""
-    return names_in(folders.of(node) / "checkpoints") == {SELECTED}
+    return all(name.startswith(SELECTED) for name in names_in(folders.of(node) / "checkpoints"))
