@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from xlmr_flax.graph.study import open_config
 from xlmr_flax.report.ahead import Slice, ahead, hours_path, parameters, print_ahead, steps_known
 from xlmr_flax.storage.places import create, write_json
 
+STUDIES = Path(__file__).parents[2] / "configs" / "studies"
 STUDY = """
 name = "toy"
 text = { files = ["text/*.txt"] }
@@ -103,3 +105,9 @@ def test_hours_are_those_that_were_planned_and_else_unknown(study, tmp_path):
     assert [one.hours for one in ahead(study, tmp_path, on)] == [0.0, 3.0, 0.0]
     other = Slice("v5e:4x4", tmp_path / "cache")
     assert {one.without_hours for one in ahead(study, tmp_path, other) if one.name == "middle"} == {4}
+
+
+def test_weights_that_are_scored_as_they_are_need_no_checkpoints_beside_them(tmp_path):
+    found = {one.name: one for one in ahead(open_config(STUDIES / "paper.toml"), tmp_path)}
+    assert (found["pretrained"].steps, found["pretrained"].working) == (0, 0)
+    assert found["intermediate"].working > found["intermediate"].weights / 66

@@ -1,6 +1,7 @@
 """What studies ask beyond a table: sizes, layers, perturbed texts, several baselines, and where it all comes from."""
 
 import json
+import re
 
 import pytest
 
@@ -17,6 +18,7 @@ from xlmr_flax.report.sweeps import (
     layer_pictures,
     layer_table,
     robustness_headline,
+    robustness_languages,
     robustness_pictures,
     robustness_table,
 )
@@ -177,8 +179,28 @@ def test_perturbed_texts_stand_beside_the_clean_ones_and_not_among_them(tmp_path
     assert {row[lost].text for row in table.rows} == {"−10.0", "−20.0"}
     assert len(robustness_pictures(found)) == 2
     (said,) = robustness_headline(found)
-    assert said.startswith("Under typos of strength 0.2, mnli is +")
-    assert "from direct in the mean of 2 tasks (95 % interval " in said
+    assert re.match(r"Under typos of strength 0.2, mnli is \d\.\d points above direct in the mean of 2 tasks ", said)
+    assert "(95 % interval " in said
+
+
+def test_perturbed_texts_are_told_by_language_and_strength(tmp_path):
+    def half(row):
+        clean, *worse = perturbed(row)
+        return [clean, *(one | ({"score": row["score"], "flags": ["unchanged by typos: no letters in it"]}
+                                if row["lang"] == "yo" else {}) for one in worse)]  # fmt: skip
+
+    xnli, udpos = robustness_languages(evidence(changed(toy(tmp_path), half)))
+    assert (xnli.title, udpos.title) == (
+        "XNLI under perturbation, by language", "POS (UD) F1 under perturbation, by language",
+    )  # fmt: skip
+    assert xnli.columns == ("arm", "perturbation", "strength", "en", "de", "sw", "yo")
+    shown = {tuple(cell.text for cell in row[:3]): [cell.text for cell in row[3:]] for row in xnli.rows}
+    assert shown["mnli", "typos", "0.1"] == ["−10.0", "−10.0", "−10.0", "+0.0="]
+    assert shown["mnli", "typos", "0.2"] == ["−20.0", "−20.0", "−20.0", "+0.0="]
+    assert all(re.fullmatch(r"\d\d\.\d", text) for text in shown["mnli", "none", "0"])
+    assert len(shown) == 3 * 3
+    assert any("nothing to change" in note for note in xnli.notes)
+    assert robustness_languages(evidence(toy(tmp_path / "clean"))) == []
 
 
 def test_arms_with_baselines_of_their_own_stand_below_them(tmp_path):

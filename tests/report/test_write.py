@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import jsonschema
@@ -60,11 +61,24 @@ def test_differences_have_intervals_p_and_verdicts(clear):
 
 
 def test_english_others_gap_and_the_worst_language(clear):
-    shown = grid(transfer(evidence(clear), None))
-    english, others, gap, worst, which, languages = shown["XNLI direct"]
+    found = evidence(clear)
+    shown = grid(transfer(found, None))
+    english, others, gap, worst, which, spread, languages = shown["XNLI direct"]
     assert float(english) - float(others) == pytest.approx(float(gap), abs=0.11)
     assert (which, languages) == ("yo", "4")
+    means = [100 * found.line("direct", found.columns[0]).average([lang]) for lang in ("de", "sw", "yo")]
+    assert float(spread) == pytest.approx(statistics.stdev(means), abs=0.051)
     assert float(worst) < float(others)
+
+
+@pytest.mark.parametrize(("langs", "over"), [(("de", "sw"), "languages other than English"), (("en",), "English")])
+def test_what_is_scored_in_english_alone_or_not_at_all_stands_there_once(tmp_path, langs, over):
+    written = write_report([toy(tmp_path, langs=langs)], tmp_path / "out", draws=20)
+    told = (tmp_path / "out" / "report.md").read_text()
+    assert [line for line in told.splitlines() if line.startswith("### Arm × target")] == [f"### Arm × target, {over}"]
+    assert f"in {over if langs == ('en',) else f'2 {over}'} by" in written.headline[0]
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["comparisons"]
+    assert {row["over"] for row in rows} == {over}
 
 
 def test_few_seeds_are_said_to_carry_no_test(tmp_path):

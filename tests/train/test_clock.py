@@ -26,6 +26,9 @@ def device(monkeypatch):
 
         def step(self, secs):
             class Result:
+                def is_ready(result):  # noqa: N805
+                    return secs == 0
+
                 def block_until_ready(result):  # noqa: N805
                     self.now += secs
 
@@ -49,6 +52,19 @@ def test_steps_that_wait_in_line_are_timed_each_for_itself_and_the_first_of_a_sh
     assert times.times() == [Timed(8, 32, 3, 3.0), Timed(8, 64, 1, 7.0), Timed(8, 96, 0, None)]
 
 
+def test_steps_that_were_done_before_anybody_looked_share_the_time(device):
+    times = Clock()
+    step = times.timed(lambda state, batch: (state, device.step(state)))
+    for secs in (60, 6, 0, 0, 5, 0):
+        step(secs, batch(8, 32))
+    step(0, batch(8, 64))  # the first of its shape, which is left out
+    for secs in (0, 7):
+        step(secs, batch(8, 32))
+    with times:
+        pass
+    assert times._seconds == {(8, 32): [2.0, 2.0, 2.0, 2.5, 2.5, 0.0, 7.0], (8, 64): []}
+
+
 def test_the_time_between_a_step_and_the_next_call_is_nobodys(device):
     with Clock() as times:
         step = times.timed(lambda state, batch: (state, device.step(5)))
@@ -62,6 +78,9 @@ def test_the_time_between_a_step_and_the_next_call_is_nobodys(device):
 
 def test_a_step_that_failed_is_left_to_the_loop():
     class Failed:
+        def is_ready(self):
+            return True
+
         def block_until_ready(self):
             raise RuntimeError
 

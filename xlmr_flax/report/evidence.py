@@ -15,9 +15,12 @@ from xlmr_flax.report.xtreme import xtreme
 from xlmr_flax.tasks.catalogue import TASKS
 
 TASK_NAMES = {
-    "bucc2018": "BUCC", "lareqa": "LAReQA", "mewslix": "Mewsli-X", "mlqa": "MLQA", "panx": "NER (PAN-X)",
-    "pawsx": "PAWS-X", "squad": "SQuAD", "squad_v2": "SQuAD 2", "tatoeba": "Tatoeba", "tydiqa": "TyDiQA",
-    "udpos": "POS (UD)", "xcopa": "XCOPA", "xnli": "XNLI", "xquad": "XQuAD",
+    "anli": "ANLI", "anli_plus": "ANLI+", "bucc2018": "BUCC", "ccg": "CCG", "commonsenseqa": "CommonsenseQA",
+    "copa": "COPA", "cosmosqa": "Cosmos QA", "hellaswag": "HellaSwag", "hellaswag_translated": "HellaSwag, translated",
+    "lareqa": "LAReQA", "mewslix": "Mewsli-X", "mlqa": "MLQA", "mnli": "MNLI", "panx": "NER (PAN-X)",
+    "pawsx": "PAWS-X", "qqp": "QQP", "snli": "SNLI", "socialiqa": "Social IQA", "squad": "SQuAD",
+    "squad_v2": "SQuAD 2", "tatoeba": "Tatoeba", "tydiqa": "TyDiQA", "udpos": "POS (UD)", "xcopa": "XCOPA",
+    "xnli": "XNLI", "xquad": "XQuAD",
 }  # fmt: skip
 Perturbed = tuple[str, float]
 

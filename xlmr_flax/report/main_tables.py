@@ -107,10 +107,13 @@ def transfer(evidence: Evidence, chosen: str | None) -> Table | None:
                 words(column_name(column, evidence.columns)), words(arm),
                 percent(english, mark), percent(average, mark),
                 Cell("", None) if gap is None else Cell(f"{100 * gap:.1f}".replace("-", "−"), 100 * gap),
-                percent(mean[worst]) if worst else Cell(""), words(worst or ""), number(len(line.langs)),
+                percent(mean[worst]) if worst else Cell(""), words(worst or ""),
+                percent(stdev(others)) if len(others) > 1 else Cell("–"), number(len(line.langs)),
             ])  # fmt: skip
-    heads = ("target", "arm", "English", "others", "gap", "worst", "worst language", "languages")
-    notes = ["In %, means over seeds; the gap is English less the mean of the others.",
+    heads = ("target", "arm", "English", "others", "gap", "worst", "worst language",
+             "spread", "languages")  # fmt: skip
+    notes = ["In %, means over seeds; the gap is English less the mean of the others, the spread their standard "
+             "deviation.",
              selection_note(evidence, chosen), sick_note(evidence, chosen)]  # fmt: skip
     name = name_under("transfer", chosen)
     return table(name, "English and transfer", heads, rows, notes, head=2)

@@ -10,6 +10,7 @@ from xlmr_flax.report.figures import curves
 from xlmr_flax.report.notes import SICK_MARK, UNSURE, name_under, seeds_note, selection_note, test_note
 from xlmr_flax.report.page import Picture
 
+UNCHANGED = "="  # after a score that a perturbation leaves as it is, for want of anything to change
 _LAYER = re.compile(r"^layer (?P<layer>\d+), (?P<pooling>.+)$")
 
 
@@ -93,6 +94,61 @@ def robustness_table(evidence: Evidence, chosen: str | None = None) -> Table | N
     return table(name_under("robustness", chosen), "Perturbed texts", heads, rows, notes, head=3)
 
 
+def robustness_languages(evidence: Evidence, chosen: str | None = None) -> list[Table]:
+    """Language by language, a table for each target: clean scores, and what each kind and strength takes from them."""
+    tables = []
+    for column in evidence.columns:
+        by_arm = {arm: _by_strength(evidence, arm, column, chosen) for arm in evidence.loaded.arms}
+        by_arm = {arm: lines for arm, lines in by_arm.items() if len(lines) > 1}
+        every = [line for lines in by_arm.values() for _, line in lines]
+        langs = sorted(dict.fromkeys(lang for line in every for lang in line.langs), key=lambda lang: lang != "en")
+        rows = []
+        for arm, lines in by_arm.items():
+            clean = lines[0][1]
+            for perturbed, line in lines:
+                told = (
+                    [words("none"), number(0, "g")]
+                    if perturbed is None
+                    else [words(perturbed[0]), number(perturbed[1], "g")]
+                )
+                rows.append([words(arm), *told, *(_taken(line, clean, lang) for lang in langs)])
+        name = column_name(column, evidence.columns)
+        notes = [
+            "In %, means over seeds; with a sign what the perturbation makes of the same arm's score, in points.",
+            f"{UNCHANGED} it finds nothing to change in these texts." if any(map(_untouched, every)) else "",
+            selection_note(evidence, chosen, every),
+        ]
+        slug = name_under(
+            re.sub(r"\W+", "_", f"robustness_{column.task}_{column.asked_phase}_{column.metric}").lower(), chosen
+        )
+        heads = ("arm", "perturbation", "strength", *langs)
+        tables.append(table(slug, f"{name} under perturbation, by language", heads, rows, notes, head=3, wide=True))
+    return [one for one in tables if one is not None]
+
+
+def _by_strength(
+    evidence: Evidence, arm: str, column: Column, chosen: str | None
+) -> list[tuple[Perturbed | None, Line]]:
+    """An arm's clean line, and then those of every kind and strength."""
+    found = [(one, evidence.line(arm, column, chosen, one)) for one in (None, *perturbations(evidence))]
+    return [(one, line) for one, line in found if line is not None]
+
+
+def _taken(line: Line, clean: Line, lang: str) -> Cell:
+    """A clean score, or the difference from it."""
+    if lang not in line.langs or lang not in clean.langs:
+        return Cell("")
+    if line is clean:
+        return percent(line.average([lang]))
+    return points(line.average([lang]) - clean.average([lang]), UNCHANGED if _untouched(line, lang) else "")
+
+
+def _untouched(line: Line, lang: str | None = None) -> bool:
+    """Whether a perturbation had nothing to change in a language, or in some."""
+    flags = (line.rows[seed][one]["flags"] for seed in line.seeds for one in ([lang] if lang else line.langs))
+    return any(flag.startswith("unchanged by") for found in flags for flag in found)
+
+
 def robustness_headline(evidence: Evidence, chosen: str | None = None) -> list[str]:
     """How far the best arm is ahead of its baseline under the strongest perturbation of each kind."""
     said, strongest = [], dict(perturbations(evidence))
@@ -106,10 +162,9 @@ def robustness_headline(evidence: Evidence, chosen: str | None = None) -> list[s
         low, high = (best.found.low, best.found.high)
         bounds = "" if low is None or high is None else f" (95 % interval {_points(low)} to {_points(high)})"
         base, seeds = evidence.loaded.baselines[best.arm], f"{best.found.seeds} seed{'s' * (best.found.seeds > 1)}"
-        said.append(
-            f"Under {kind} of strength {strength:g}, {best.arm} is {_points(best.found.value)} points from {base} in "
-            f"{what}{bounds}; {seeds}."
-        )
+        apart = round(100 * best.found.value, 1)
+        where = f"{abs(apart):.1f} points {'above' if apart > 0 else 'below'}" if apart else "level with"
+        said.append(f"Under {kind} of strength {strength:g}, {best.arm} is {where} {base} in {what}{bounds}; {seeds}.")
     return said
 
 

@@ -72,13 +72,21 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
 
 def _compared(evidence: Evidence, chosen: str | None) -> Families:
     """The comparisons over each set of languages; each set is one family."""
-    found = {over: compare(evidence, (over,), chosen=chosen) for over in (ALL, OTHERS, ENGLISH)}
+    found = {over: compare(evidence, (over,), chosen=chosen) for over in _over(evidence)}
     return {over: family for over, family in found.items() if family}
 
 
 def _widest(families: Families) -> list[Compared]:
-    """The comparisons over languages other than English; over all where there are no others."""
-    return families.get(OTHERS) or families.get(ALL) or []
+    """The comparisons over languages other than English; over all, or English, where there are no others."""
+    return next((families[over] for over in (OTHERS, ALL, ENGLISH) if over in families), [])
+
+
+def _over(evidence: Evidence) -> tuple[str, ...]:
+    """The sets of languages that tables are over: where English or nothing else was scored, they are one."""
+    langs = {lang for line in evidence.lines for lang in line.langs}
+    if "en" not in langs:
+        return (OTHERS,)
+    return (ALL, OTHERS, ENGLISH) if len(langs) > 1 else (ENGLISH,)
 
 
 def _sections(
@@ -97,7 +105,11 @@ def _sections(
             for each in chosen
             for one in (sizes.size_table(evidence, curves[each], each), sizes.fit_table(evidence, curves[each], each))
         ],
-        "Perturbed texts": [sweeps.robustness_table(evidence, one) for one in chosen],
+        "Perturbed texts": [
+            one
+            for each in chosen
+            for one in (sweeps.robustness_table(evidence, each), *sweeps.robustness_languages(evidence, each))
+        ],
         "English and the other languages": [main_tables.transfer(evidence, one) for one in chosen],
         "XTREME and XTREME-R": [
             more_tables.benchmark(evidence, version, one) for version in more_tables.VERSIONS for one in chosen
@@ -128,7 +140,7 @@ def _sections(
 
 def _pictures(evidence: Evidence, compared: Families, curves: Sequence[sizes.Curve]) -> dict[str, list[Picture | None]]:
     """By the heading that they stand under; of several protocols of selection those of the first."""
-    over, chosen = OTHERS if compared.get(OTHERS) else ALL, evidence.protocols[0]
+    over, chosen = next((one for one in (OTHERS, ALL, ENGLISH) if one in compared), ALL), evidence.protocols[0]
     lines = {
         column: [line for arm in evidence.loaded.arms if (line := evidence.line(arm, column, chosen))]
         for column in evidence.columns
@@ -146,7 +158,7 @@ def _pictures(evidence: Evidence, compared: Families, curves: Sequence[sizes.Cur
 
 
 def _answer(evidence: Evidence, compared: Families, chosen: str | None) -> Iterable[Table | None]:
-    for over in (ALL, OTHERS):
+    for over in _over(evidence)[:2]:
         yield main_tables.arms_by_targets(evidence, compared.get(over, []), over, chosen)
     yield main_tables.differences(evidence, [one for found in compared.values() for one in found], chosen)
     yield main_tables.medians(evidence, chosen)

@@ -31,7 +31,8 @@ class Clock:
     """Times steps without holding them up: a thread waits for their results in the loop's place.
 
     A step takes from when it was called, or from when the step before it was done if that is later, until its result
-    is there. The first step of each shape may have been compiled, and is left out.
+    is there. Where the thread came late, on a machine with other work, steps were done before it looked: they and the
+    one it waited for share the time. The first step of each shape may have been compiled, and is left out.
     """
 
     def __init__(self) -> None:
@@ -67,17 +68,27 @@ class Clock:
         return sorted(found, key=lambda one: -one.steps)
 
     def _wait(self) -> None:
-        done = 0.0
+        began, done = 0.0, 0.0
+        shared: list[tuple[int, int]] = []
         while (call := self._called.get()) is not None:
             shape, called, result = call
+            late = called < done and all(leaf.is_ready() for leaf in jax.tree.leaves(result))
             # A step that failed is for the loop to tell of, which reads the same result.
             with contextlib.suppress(Exception):
                 jax.block_until_ready(result)
-            began, done = max(called, done), time.monotonic()
+            if not late or shape not in self._seconds:
+                self._share(shared, done - began)
+                began, shared = max(called, done), []
+            done = time.monotonic()
             if shape in self._seconds:
-                self._seconds[shape].append(done - began)
+                shared.append(shape)
             else:
-                self._seconds[shape] = []
+                self._seconds[shape], began = [], done
+        self._share(shared, done - began)
+
+    def _share(self, shapes: list[tuple[int, int]], seconds: float) -> None:
+        for shape in shapes:
+            self._seconds[shape].append(seconds / len(shapes))
 
 
 class Trace:
