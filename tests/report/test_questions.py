@@ -7,12 +7,13 @@ import pytest
 
 from tests.report.toy import toy
 from xlmr_flax.errors import InputError
-from xlmr_flax.report.compare import ALL, compare
+from xlmr_flax.report.compare import ALL, OTHERS, compare
 from xlmr_flax.report.evidence import Evidence
 from xlmr_flax.report.headline import headline
 from xlmr_flax.report.load import load
 from xlmr_flax.report.main_tables import arms_by_targets
 from xlmr_flax.report.provenance import as_json, data_table, is_xlmr, phase_table, phases, version_table
+from xlmr_flax.report.scales import scale_headline, scale_tables, scales
 from xlmr_flax.report.sizes import fit_table, size_curves, size_headline, size_pictures, size_table
 from xlmr_flax.report.sweeps import (
     layer_pictures,
@@ -203,14 +204,21 @@ def test_perturbed_texts_are_told_by_language_and_strength(tmp_path):
     assert robustness_languages(evidence(toy(tmp_path / "clean"))) == []
 
 
-def test_arms_with_baselines_of_their_own_stand_below_them(tmp_path):
-    where = toy(tmp_path, arms=("base none", "large none", "base mnli", "large mnli"), ahead=(0, 0.1, 0.02, 0.12))
+def by_model(where):
+    """Two models, each with a baseline of its own."""
     results = json.loads((where / "results.json").read_text())
     results["study"] |= {"baseline": None, "arms": [
         {"arm": f"{size} {middle}", "axes": {"model": size}, "baseline": f"{size} none"}
         for size in ("base", "large") for middle in ("none", "mnli")]}  # fmt: skip
     (where / "results.json").write_text(json.dumps(results))
-    found = evidence(where)
+    return where
+
+
+MODELS = ("base none", "large none", "base mnli", "large mnli")
+
+
+def test_arms_with_baselines_of_their_own_stand_below_them(tmp_path):
+    found = evidence(by_model(toy(tmp_path, arms=MODELS, ahead=(0, 0.1, 0.02, 0.12))))
     assert found.loaded.arms == ["base none", "base mnli", "large none", "large mnli"]
     compared = compare(found, (ALL,))
     assert {one.arm for one in compared} == {"base mnli", "large mnli"}
@@ -265,3 +273,39 @@ def test_the_groups_of_xlmr_s_text_are_for_xlmr_s_weights_only(sized, tmp_path):
     for name, there in (("xlmr", True), ("other", False)):
         assert (tmp_path / name / "csv/groups_family.csv").is_file()
         assert (tmp_path / name / "csv/groups_size.csv").is_file() is there
+
+
+def test_how_an_effect_goes_with_the_model_is_a_difference_of_differences(tmp_path):
+    where = by_model(
+        toy(tmp_path, arms=MODELS, ahead=(0, 0.1, 0.15, 0.12), question="scale", seed_spread=0.003, examples=2000)
+    )
+    found = evidence(where)
+    told = scales(found)
+    assert [(one.change.column and one.change.column.task, list(one.effects)) for one in told] == [
+        (task, ["base mnli", "large mnli"]) for task in ("xnli", "udpos", None)
+    ]
+    for one in told:
+        base, large = (effect.value for effect in one.effects.values())
+        assert one.change.found.value == pytest.approx(large - base)
+        assert (base, large) == (pytest.approx(0.15, abs=0.02), pytest.approx(0.02, abs=0.02))
+        assert one.change.excludes_zero
+    assert {one.effects["base mnli"].value for one in told if one.change.column} == {
+        one.found.value for one in compare(found, (OTHERS,)) if one.arm == "base mnli" and one.column
+    }
+    (said,) = scale_headline(told, found)
+    assert re.match(
+        r"The effect on the mean of 2 tasks is \+1\d\.\d with base mnli, \+\d\.\d with large mnli: \d+\.\d points less "
+        r"with large mnli than with base mnli \(95 % interval of the change −\d+\.\d to −\d+\.\d; 5 seeds\)\.$",
+        said,
+    ), said
+    (shown,) = scale_tables(told, found)
+    assert shown.columns == ("target", "base mnli", "large mnli", "change", "95 % interval", "seeds")
+    assert [row[0].text for row in shown.rows] == ["XNLI", "POS (UD) F1", "the mean of 2 tasks"]
+    written = write_report([where], tmp_path / "out", draws=20)
+    assert any(line.startswith("The effect on the mean of 2 tasks is") for line in written.headline)
+    assert "### The effect by model" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_only_a_study_of_models_tells_of_models(tmp_path):
+    found = evidence(by_model(toy(tmp_path, arms=MODELS, ahead=(0, 0.1, 0.15, 0.12))))
+    assert (scales(found), scale_headline([], found), scale_tables([], found)) == ([], [], [])

@@ -91,8 +91,8 @@ def average(evidence: Evidence, arm: str, over: str, by_task: Sequence[Sequence[
     every = [pair for pairs in by_task for pair in pairs]
     sides = []
     for side in (0, 1):
-        seeds = _common([pair[side] for pair in every])
-        tasks = [mean_of([_only(evidence.sample(p[side], p[2]), seeds) for p in pairs]) for pairs in by_task]
+        seeds = common([pair[side] for pair in every])
+        tasks = [mean_of([only(evidence.sample(p[side], p[2]), seeds) for p in pairs]) for pairs in by_task]
         sides.append(mean_of(tasks))
     langs = tuple(dict.fromkeys(lang for pair in every for lang in pair[2]))
     sick = any(line.degenerate for pair in every for line in pair[:2])
@@ -109,13 +109,15 @@ def _compared(evidence: Evidence, arm: str, column: Column, over: str, pair: Pai
     )
 
 
-def _common(lines: Iterable[Line]) -> tuple[int | None, ...]:
+def common(lines: Iterable[Line]) -> tuple[int | None, ...]:
+    """The seeds that all of these lines have, in the order of the first."""
     lines = list(lines)
     shared = set.intersection(*(set(line.seeds) for line in lines))
     return tuple(seed for seed in lines[0].seeds if seed in shared)
 
 
-def _only(sample: Sample, seeds: tuple[int | None, ...]) -> Sample:
+def only(sample: Sample, seeds: tuple[int | None, ...]) -> Sample:
+    """A sample of these of its seeds."""
     places = [sample.seeds.index(seed) for seed in seeds]
     drawn = None if sample.drawn_BS is None else sample.drawn_BS[:, places]
     return Sample(seeds, sample.scores_S[places], drawn)

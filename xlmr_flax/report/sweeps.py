@@ -114,7 +114,7 @@ def robustness_languages(evidence: Evidence, chosen: str | None = None) -> list[
                 rows.append([words(arm), *told, *(_taken(line, clean, lang) for lang in langs)])
         name = column_name(column, evidence.columns)
         notes = [
-            "In %, means over seeds; with a sign what the perturbation makes of the same arm's score, in points.",
+            "In %, means over seeds; with a sign what the perturbation makes of the same arm's clean score, in points.",
             f"{UNCHANGED} it finds nothing to change in these texts." if any(map(_untouched, every)) else "",
             selection_note(evidence, chosen, every),
         ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xlmr_flax import __version__
-from xlmr_flax.report import figures, main_tables, more_tables, provenance, sizes, sweeps
+from xlmr_flax.report import figures, main_tables, more_tables, provenance, scales, sizes, sweeps
 from xlmr_flax.report.bootstrap import DRAWS
 from xlmr_flax.report.cells import Table
 from xlmr_flax.report.compare import ALL, ENGLISH, OTHERS, Compared, compare
@@ -42,8 +42,10 @@ def write_report(folders: Sequence[Path], out: Path, *, draws: int = DRAWS) -> W
     curves = {chosen: sizes.size_curves(evidence, phases, chosen) for chosen in evidence.protocols}
     said = headline(evidence, _widest(compared[first]), first)
     said += [headline(evidence, found, chosen)[0] for chosen in others if (found := _widest(compared[chosen]))]
+    by_model = scales.scales(evidence)
+    said += scales.scale_headline(by_model, evidence)
     said += [*sizes.size_headline(evidence, curves[first]), *sweeps.robustness_headline(evidence, first)]
-    every = _sections(evidence, compared, phases, curves)
+    every = _sections(evidence, compared, phases, curves, by_model)
     sections = [section for section in every if section.tables or section.figures]
     title = f"{loaded.name}: report"
     paths = [out / "index.html", out / "report.md", out / NAME]
@@ -94,12 +96,14 @@ def _sections(
     compared: dict[str | None, Families],
     phases: Sequence[Phase],
     curves: dict[str | None, Sequence[sizes.Curve]],
+    by_model: Sequence[scales.Scale],
 ) -> Iterable[Section]:
     chosen, loaded = evidence.protocols, evidence.loaded
     groupings = GROUPINGS if provenance.is_xlmr(phases) else GROUPINGS[:2]  # the others are of XLM-R's text
     langs = sorted({lang for line in evidence.lines for lang in line.langs})
     parts = {
         "The answer": [one for each in chosen for one in _answer(evidence, compared[each], each)],
+        "Models": scales.scale_tables(by_model, evidence),
         "Sizes": [
             one
             for each in chosen
