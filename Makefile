@@ -53,7 +53,8 @@ $(BIN)/xlmr-flax: pyproject.toml lock/dev.txt
 demo: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/demo.toml
 
-# two studies in a generated world, which share a pretrained model, and their reports
+# two studies in a generated world, which share a pretrained model and what is compiled, and their reports
+studies: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/cache/compiled
 studies: $(BIN)/xlmr-flax
 	$(BIN)/xlmr-flax run configs/studies/qa_robustness_mini.toml
 	$(BIN)/xlmr-flax run configs/studies/reasoning_mini.toml

@@ -17,8 +17,9 @@ took: dict[str, float] = {}
 
 
 def program(*words: str, folder: Path) -> str:
-    # a user has neither the tests' eight devices nor their unoptimised programs
+    # a user has neither the tests' eight devices nor their unoptimised programs; `make studies` keeps what is compiled
     env = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "NPROC")}
+    env["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
     done = subprocess.run([PROGRAM, *words], cwd=folder, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
