@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xlmr_flax.config.schema import Phase
 from xlmr_flax.data.batches import Examples, TrainingBatches
 from xlmr_flax.data.encoded import joined
-from xlmr_flax.data.mixture import MixedBatches, drawn
+from xlmr_flax.data.mixture import MixedBatches, drawn, steps_over, taken, training_batches
 
 RATES = (0.6, 0.3, 0.1)
 
@@ -92,3 +93,45 @@ def test_all_tasks_together_have_at_most_four_shapes(shards):
     assert 1 < len(found) <= 4
     assert len({(rows, length) for rows, length, _ in batches.shapes}) <= 4
     assert {batches.shape(step)[2] for step in range(200)} == set(batches.parts)
+
+
+def joint(**more):
+    """A phase of two tasks, of which one has a batch of its own."""
+    return Phase.model_validate(
+        {
+            "name": "joint", "tasks": ("xnli", "squad"), "length": 16, "batch_size": 8, "max_examples": 30,
+            "epochs": 2.0, "mixture": {"each": ({"task": "squad", "batch_size": 4},)},
+        } | more
+    )  # fmt: skip
+
+
+def batches_of(phase, *, seed=1):
+    parts = [taken(sequences(items, 16, items), phase, seed=seed) for items in (90, 40)]
+    return training_batches(phase, parts, seed=seed, steps=50, packed_over=2)
+
+
+def test_a_subset_is_drawn_from_the_experiments_seed_or_from_one_of_its_own():
+    examples = sequences(90, 16, 0)
+    assert taken(examples, joint(), seed=3).chosen.tolist() == examples.subset(30, seed=3).tolist()
+    mine = joint(subset_seed=5)
+    assert taken(examples, mine, seed=3).chosen.tolist() == examples.subset(30, seed=5).tolist()
+    assert taken(examples, mine, seed=3).chosen.tolist() != examples.subset(30, seed=3).tolist()
+
+
+def test_shares_and_steps_are_by_what_is_taken_of_each_task():
+    assert batches_of(joint()).shares == {"xnli": 0.5, "squad": 0.5}  # 30 of 90, and 30 of 40
+    assert batches_of(joint(max_examples=None)).shares == {"xnli": 90 / 130, "squad": 40 / 130}
+    found = [taken(sequences(items, 16, items), joint(), seed=1) for items in (90, 40)]
+    assert steps_over(joint(), found) == 23  # 30 × 2 / 8 and 30 × 2 / 4
+    assert steps_over(joint(), found[:1]) == 8
+
+
+def test_each_task_has_its_batch_and_the_phases_seed_draws_tasks_and_orders():
+    one, other = batches_of(joint(subset_seed=5)), batches_of(joint(subset_seed=5), seed=2)
+    assert {name: part.batch_size for name, part in one.parts.items()} == {"xnli": 8, "squad": 4}
+    assert one.task_T[:50].tolist() == drawn((0.5, 0.5), seed=1, steps=50).tolist()
+    assert one.task_T.tolist() != other.task_T.tolist()
+    for name in ("xnli", "squad"):
+        mine, theirs = (each.parts[name] for each in (one, other))
+        assert sorted(mine.chosen) == sorted(theirs.chosen)
+        assert mine.items(0).tolist() != theirs.items(0).tolist()

@@ -113,6 +113,23 @@ def test_equal_mixtures_have_equal_keys_whatever_is_not_read(experiment):
 
 
 @pytest.mark.parametrize(
+    ("sampling", "one", "other"),
+    [
+        ("capped", "cap=10", "cap=20"),
+        ("temperature", "temperature=2.0", "temperature=3.0"),
+        ("weights", "weights=[1.0, 1.0]", "weights=[1.0, 2.0]"),
+    ],
+)
+def test_what_a_sampling_reads_is_part_of_the_key(experiment, sampling, one, other):
+    def key(read):
+        mixture = f"phases.middle.mixture={{sampling='{sampling}', {read}}}"
+        found = build(experiment("phases.middle.tasks=['xnli', 'squad']", mixture))
+        return next(node.key for node in found.nodes if node.name == "middle")
+
+    assert key(one) == key(one) != key(other)
+
+
+@pytest.mark.parametrize(
     ("mixture", "settings", "steps"),
     [
         ({}, {"epochs": 2.0}, 375),  # (1000 + 400 + 100) × 2 / 8
