@@ -1,5 +1,6 @@
 """Batches of several tasks: whose turn it is, what it sees then, and the shapes they share."""
 
+import dataclasses
 import math
 
 import jax
@@ -116,6 +117,15 @@ def test_a_subset_is_drawn_from_the_experiments_seed_or_from_one_of_its_own():
     mine = joint(subset_seed=5)
     assert taken(examples, mine, seed=3).chosen.tolist() == examples.subset(30, seed=5).tolist()
     assert taken(examples, mine, seed=3).chosen.tolist() != examples.subset(30, seed=3).tolist()
+
+
+def test_a_subset_of_labelled_rows_has_every_class_in_its_share_and_the_seed_draws_it():
+    examples = sequences(100, 16, 0)
+    label = np.where(np.arange(100) < 80, 0, 1).astype(np.int32)
+    examples = dataclasses.replace(examples, encoded=examples.encoded._replace(label=label))
+    found = [examples.subset(10, seed=seed) for seed in range(8)]
+    assert {label[items].sum() for items in found} == {2}
+    assert len({tuple(items) for items in found}) == 8
 
 
 def test_shares_and_steps_are_by_what_is_taken_of_each_task():
