@@ -8,7 +8,7 @@ import pytest
 
 from xlmr_flax.config.schema import Optim
 from xlmr_flax.model.weights import flat
-from xlmr_flax.train.optimizer import decays, make_optimizer
+from xlmr_flax.train.optimizer import decays, make_optimizer, make_optimizer_by_part
 
 PARAMS = {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.array([2.0])}
 GRADS = {"kernel": jnp.array([6.0, 0.0]), "bias": jnp.array([8.0])}  # of norm 10
@@ -54,3 +54,11 @@ def test_b1_and_b2_are_those_of_the_moments():
     adam = next(part for part in state if isinstance(part, optax.ScaleByAdamState))
     np.testing.assert_allclose(adam.mu["bias"], [4.0])
     np.testing.assert_allclose(adam.nu["bias"], [16.0])
+
+
+def test_several_parts_are_clipped_by_the_norm_of_all_of_them():
+    tx = make_optimizer_by_part(Optim(clip_norm=1.0))
+    grads = {"encoder": {"kernel": jnp.full(1, 3.0)}, "head": {"kernel": jnp.full(1, 4.0)}}  # of norm 5
+    _, state = tx.update(grads, tx.init(grads), grads)
+    found = {part: float(state[part].mu[part]["kernel"][0]) for part in grads}
+    assert found == {"encoder": pytest.approx(0.1 * 3 / 5), "head": pytest.approx(0.1 * 4 / 5)}
