@@ -62,6 +62,22 @@ def test_whatever_happens_to_a_file_the_weights_are_those_of_a_whole_checkpoint(
     assert used == {1, 2}  # some files are not needed, most are
 
 
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.usefixtures("collected")
+def test_of_a_checkpoint_that_was_killed_while_it_was_removed_nothing_is_said_but_our_own(
+    step, mesh, two, tmp_path, caplog, capfd
+):
+    folder = shutil.copytree(two, tmp_path / "copy")
+    for path in (folder / "training" / str(step)).glob("*/**/*"):  # its arrays; the record stands beside them
+        path.is_file() and path.unlink()
+    assert toys.restored(folder, toys.parts_on(mesh("one"))).step == 3 - step
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+    told = capfd.readouterr().err
+    assert ("trying the one before it" in told) == (step == 2)
+    assert "Traceback" not in told
+
+
 @pytest.mark.usefixtures("collected")
 def test_a_flipped_bit_of_an_array_is_found_and_the_array_named(mesh, two, tmp_path, capsys):
     folder = shutil.copytree(two, tmp_path / "copy")

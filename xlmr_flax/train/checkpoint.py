@@ -7,6 +7,7 @@ checkpoints/selected_all_langs/   the same of the step that all languages select
 """
 
 import contextlib
+import json
 import logging
 import re
 import sys
@@ -18,9 +19,9 @@ from orbax.checkpoint import v1 as ocp
 
 from xlmr_flax.config.schema import ALL_LANGS
 from xlmr_flax.errors import TrainingError, no_room
-from xlmr_flax.storage.places import exchange, look, remove, write
+from xlmr_flax.storage.places import look, remove, write
 from xlmr_flax.train.keep import Keep
-from xlmr_flax.train.processes import in_turn, writes
+from xlmr_flax.train.processes import writes
 from xlmr_flax.train.record import Parts, check_shapes, dictionaries, mismatch, signed, trees, verified
 
 # What Orbax and its readers raise on files that are damaged or gone (each kind of damage is tried in a test). Anything
@@ -55,11 +56,13 @@ class Checkpoints:
         # What fails in Orbax's threads is raised here, at the next step; its logs would print it six times before.
         logging.getLogger("absl").addFilter(_not_of_orbax)
         self.folder, self.keep = folder / "training", Keep(keep, keep_every_steps)
-        with in_turn(f"checkpoint records of {folder.parent.name}"):
-            for step in self._steps():
-                writes(_put_aside, self.folder / str(step) / RECORD)
+        # lightweight: otherwise Orbax reads the records of all checkpoints, and ends at one that is damaged
         self.orbax = ocp.training.Checkpointer(
-            self.folder, preservation_policy=self.keep, cleanup_tmp_directories=True, context=_saving()
+            self.folder,
+            preservation_policy=self.keep,
+            cleanup_tmp_directories=True,
+            lightweight_initialize=True,
+            context=_saving(),
         )
         self.pending: tuple[int, Any] | None = None
 
@@ -200,19 +203,6 @@ def _warn(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
 
 
-def _put_aside(record: Path) -> None:
-    """Renames a record that Orbax cannot read: it reads those of all checkpoints as it starts, and would end there."""
-    seen = look(record)
-    if seen is None:
-        return
-    try:
-        ocp.checkpointables_metadata(record.parent)
-    except UNREADABLE as error:
-        if not _of_the_disk(error):
-            write(record.with_name(f"{RECORD}.damaged"), seen.content)
-            exchange(record, seen, None)
-
-
 def save_selected(folder: Path, parts: Parts, metadata: dict[str, Any], name: str = SELECTED) -> None:
     """Keeps what a finished phase hands over, beside the checkpoints of its training."""
     with _saving():
@@ -277,9 +267,17 @@ def _groups(like: Parts) -> Iterator[Parts]:
 
 
 def _record_of(where: Path) -> dict[str, Any]:
+    """What was said of a checkpoint when it was saved.
+
+    Orbax's own reader opens every array too. Where a kill came while a checkpoint was being removed, some are gone,
+    and what its threads print of that is not for users, who need that checkpoint no more.
+    """
     try:
-        return verified(ocp.checkpointables_metadata(where).custom_metadata)
-    except UNREADABLE as error:
+        seen = look(where / RECORD)
+        if seen is None:
+            raise FileNotFoundError(f"{RECORD} is missing")
+        return verified(json.loads(seen.content)["custom_metadata"])
+    except (*UNREADABLE, RecursionError, AttributeError) as error:
         raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
 
 
