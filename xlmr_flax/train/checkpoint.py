@@ -288,11 +288,18 @@ def _load_group(where: Path, group: Parts, checksums: dict[str, int]) -> Parts:
         with context:
             loaded = ocp.load_checkpointables(where, group)
     except UNREADABLE as error:
+        logging.getLogger("asyncio").addFilter(_asked_for)
         raise DamagedError(f"{where}: this checkpoint cannot be read ({_reason(error)})") from error
     flat = {".".join(filter(None, (part, name))): leaf for part, tree in loaded.items() for name, leaf in tree.items()}
     if wrong := mismatch(flat, checksums):
         raise DamagedError(f"{where}: this checkpoint is damaged: {wrong} is not what was saved")
     return loaded
+
+
+def _asked_for(record: logging.LogRecord) -> bool:
+    """Of the arrays that a load fails on the first is told; asyncio would print the others, which Orbax forgets."""
+    error, text = record.exc_info[1] if record.exc_info else None, record.getMessage()
+    return not (isinstance(error, UNREADABLE) and "never retrieved" in text and "orbax" in text)
 
 
 def _reason(error: BaseException) -> str:
