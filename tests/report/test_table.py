@@ -16,9 +16,9 @@ def row(**changed):
     } | changed  # fmt: skip
 
 
-def printed(rows):
+def printed(rows, **more):
     out = io.StringIO()
-    print_results({"rows": rows, "summary": summary(rows)}, Console(file=out, width=160))
+    print_results({"rows": rows, "summary": summary(rows)} | more, Console(file=out, width=160))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -41,6 +41,13 @@ def test_arms_stand_below_each_other_and_their_difference_below_the_table():
     assert cells(lines, "direct")[3:] == ["50.0", "62.5", "62.5", "-12.5"]
     assert "Differences between arms, in points (English · mean of the other languages)" in lines
     assert "  xnli accuracy: whole − direct: +25.0 · -12.5" in lines
+
+
+def test_a_study_says_how_far_each_arm_is_ahead_of_its_baseline():
+    rows = [row(arm=arm, lang=lang, score=score) for arm, lang, score in (
+        ("none", "en", 0.75), ("none", "de", 0.5), ("mnli", "en", 0.5), ("mnli", "de", 0.625))]  # fmt: skip
+    assert "  xnli accuracy: mnli − none: -25.0 · +12.5" in printed(rows, study={"baseline": "none"})
+    assert "  xnli accuracy: none − mnli: +25.0 · -12.5" in printed(rows, study={"baseline": None})
 
 
 def test_a_difference_without_english_is_a_dash():

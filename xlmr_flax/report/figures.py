@@ -107,7 +107,7 @@ def forest(evidence: Evidence, compared: Sequence[Compared], over: str) -> Pictu
         axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(shown)), names)
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        axes.set_xlabel(f"difference from the baseline in points, {over}")
+        axes.set_xlabel(f"difference from the baseline in points,\n{over}")
         real = [name for name, one in zip(names, shown, strict=True) if one.excludes_zero]
         tested = any(one.found.tested for one in shown)
         caption = "Differences with 95 % intervals. " + (

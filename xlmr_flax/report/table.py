@@ -41,7 +41,7 @@ def print_results(results: dict[str, Any], console: Console) -> None:
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name]
         console.print(_table(name, mine, [entry for entry in summary if entry["task"] == name]))
-    differences = list(_differences(summary))
+    differences = list(_differences(summary, baseline=results.get("study", {}).get("baseline")))
     if differences:
         console.print("Differences between arms, in points (English · mean of the other languages)")
         for line in differences:
@@ -81,15 +81,19 @@ def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
     return table
 
 
-def _differences(summary: Iterable[Row]) -> Iterable[str]:
+def _differences(summary: Iterable[Row], *, baseline: str | None) -> Iterable[str]:
+    """Of the first arm less each other; where the first is what a study compares with, of each other less it."""
     for entry in summary:
         if entry["first_arm"] is not None:
+            arms, sign = (entry["first_arm"], entry["arm"]), 1
+            if arms[0] == baseline:
+                arms, sign = arms[::-1], -1
             figures = " · ".join(
-                "–" if entry[name] is None else f"{100 * entry[name]:+.1f}"
+                "–" if entry[name] is None else f"{100 * sign * entry[name]:+.1f}"
                 for name in ("first_arm_ahead_english", "first_arm_ahead_mean_of_others")
             )
             told = " *" if entry["flagged"] or entry["first_arm_flagged"] else ""
-            yield f"{entry['task']} {_metric(entry)}: {entry['first_arm']} − {entry['arm']}: {figures}{told}"
+            yield f"{entry['task']} {_metric(entry)}: {' − '.join(arms)}: {figures}{told}"
 
 
 def _metric(entry: Row) -> str:
