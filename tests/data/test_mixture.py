@@ -96,6 +96,16 @@ def test_all_tasks_together_have_at_most_four_shapes(shards):
     assert {batches.shape(step)[2] for step in range(200)} == set(batches.parts)
 
 
+def test_phases_on_fewer_examples_and_with_other_seeds_share_their_shapes():
+    examples = sequences(400, 48, 0)
+    found = {
+        TrainingBatches(examples, chosen, batch_size=16, micro_batches=1, seed=seed, packed_over=2).shapes
+        for seed in (1, 2) for chosen in (np.arange(400), examples.subset(100, seed=seed))
+    }  # fmt: skip
+    assert len(found) == 1
+    assert len({batches_of(joint(max_examples=None), seed=seed).shapes for seed in (1, 2)}) == 1
+
+
 def joint(**more):
     """A phase of two tasks, of which one has a batch of its own."""
     return Phase.model_validate(

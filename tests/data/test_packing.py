@@ -221,16 +221,14 @@ def test_a_phase_has_four_shapes_at_most_that_divide_and_any_batch_finds_one(siz
         assert batches(step).tokens.ids_BL.shape[1:] in [tuple(shape) for shape in batches.shapes]
 
 
-def test_the_shapes_do_not_depend_on_the_number_of_steps_or_hosts_and_are_those_of_the_chosen():
+def test_the_shapes_do_not_depend_on_the_number_of_steps_or_hosts_on_the_seed_or_on_how_many_are_chosen():
     sizes = np.random.default_rng(0).integers(8, 64, 50).tolist()
     _, one = unpacked_and_packed("sequence", sizes, batch_size=8)
     _, other = unpacked_and_packed("sequence", sizes, batch_size=8)
     other(70)
     assert one.shapes == other.shapes
-    short = TrainingBatches(
-        one.examples, np.flatnonzero(np.array(sizes) < 16), batch_size=8, micro_batches=1, seed=0, packed_over=1
-    )
-    assert sum(shape.cost for shape in short.shapes) < sum(shape.cost for shape in one.shapes)
+    few = TrainingBatches(one.examples, np.arange(20), batch_size=8, micro_batches=1, seed=7, packed_over=1)
+    assert one.shapes == few.shapes
 
 
 @pytest.mark.parametrize("longest", [8, 30, 128, 200, 512])

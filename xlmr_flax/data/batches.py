@@ -334,9 +334,9 @@ class TrainingBatches:
         units = self.batch_size * self.examples.units_per_item
         if self.packed_over is None:
             return self.unpacked_shapes(TRAINING_SHAPES)
-        sampled = range(min(SAMPLED_STEPS, max(8, SAMPLED_UNITS // units)))
+        whole, sampled = self.whole(), range(min(SAMPLED_STEPS, max(8, SAMPLED_UNITS // units)))
         return ladder(
-            [self.made(step) for step in sampled],
+            [whole.made(step) for step in sampled],
             lambda made, length: self.loads(*made, length),
             row_lengths(self.longest),
             last=self.catch_all(self.packed_over),
@@ -344,10 +344,25 @@ class TrainingBatches:
             count=TRAINING_SHAPES,
         )
 
+    def whole(self) -> "TrainingBatches":
+        """All the examples in the order of one seed, by which shapes are chosen.
+
+        So phases on more or fewer of them, and with other seeds, share the programs that are compiled for them.
+        """
+        return TrainingBatches(
+            self.examples,
+            np.arange(self.examples.items),
+            batch_size=self.batch_size,
+            micro_batches=self.micro_batches,
+            seed=0,
+            packed_over=self.packed_over,
+            switch=self.switch,
+        )
+
     @property
     def longest(self) -> int:
-        """The tokens of the longest unit that is trained on."""
-        return int(self.lengths[self.chosen].max()) if self.switch is None else self.examples.length
+        """The tokens of the longest unit."""
+        return int(self.lengths.max()) if self.switch is None else self.examples.length
 
     def unpacked_shapes(self, count: int) -> tuple[Shape, ...]:
         """A row for each unit of a micro-batch, at no more than `count` lengths."""

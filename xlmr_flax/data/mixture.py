@@ -98,7 +98,9 @@ class MixedBatches:
         if shards is None:
             each = max(1, TRAINING_SHAPES // len(parts))
             return {name: part.unpacked_shapes(each) for name, part in self.parts.items()}
-        sampled = [self.use(step) for step in range(self.sampled)]
+        likewise = {name: part.whole() for name, part in self.parts.items()}
+        whole = MixedBatches(likewise, tuple(self.shares.values()), seed=0, steps=self.sampled)
+        sampled = [whole.use(step) for step in range(self.sampled)]
         catch_all = [part.catch_all(shards) for part in parts]
         found = ladder(
             [(part, part.made(number)) for _, part, number in sampled],
