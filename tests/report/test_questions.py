@@ -240,6 +240,16 @@ def test_phases_tell_their_data_versions_and_chip_hours(sized):
     assert is_xlmr([one])
 
 
+def test_what_a_phase_read_and_used_is_not_among_what_it_left_out(tmp_path):
+    where = toy(tmp_path)
+    used = {"rows": 90, "units": 95, "tokens": 900, "words": 700, "answers": 80, "questions_without_answer": 10}
+    phase(where, "questions", counts=used | {"documents": 7, "answers_not_exact": 2, "windows_without_answer": 0})
+    (one,) = phases(load([where]))
+    (row,) = phase_table([one]).rows
+    assert row[5].text == "answers_not_exact 2"
+    assert (row[9].text, row[10].text) == ("0.008", "0.067")
+
+
 def test_what_phases_do_not_say_is_not_known(sized, tmp_path):
     where = toy(tmp_path)
     phase(where, "bare", tokenizer=None, sources={}, counts={})

@@ -96,7 +96,7 @@ def phase_table(found: Iterable[Phase]) -> Table | None:
             words(one.config.get("parent", UNKNOWN)), number(_examples(one)),
             words(", ".join(f"{name} {count:,}" for name, count in left.items()) or "none"),
             number(one.done.get("steps_run")), words(one.done.get("selection", "not finished")),
-            words(one.host.get("devices", UNKNOWN)), number(one.hours, ".2f"), number(one.chip_hours, ".2f"),
+            words(one.host.get("devices", UNKNOWN)), number(one.hours, ".3f"), number(one.chip_hours, ".3f"),
             words(", ".join(one.done.get("flags", ())) or "none"),
         ])  # fmt: skip
     heads = ("phase", "tasks", "seed", "starts from", "examples", "left out or cut", "steps", "selection", "devices",
@@ -145,8 +145,10 @@ def is_xlmr(found: Iterable[Phase]) -> bool:
 
 
 _XLMR = ("xlm-roberta", "xlmr", "xlm_roberta")
-# Of the counts of encoded examples, those that say that something of the data was not used as it is.
-_USED = ("units", "tokens", "rows", "examples", "windows")
+# Counts of what was there; the others are of what was left out, cut or changed.
+_USED = (
+    "units", "tokens", "rows", "examples", "windows", "words", "documents", "answers", "questions_without_answer",
+)  # fmt: skip
 
 
 def _phase(folder: Path) -> Phase:
