@@ -81,8 +81,8 @@ def torch():
     model = transformers.XLMRobertaForSequenceClassification(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LR, weight_decay=DECAY, fused=True)
     hosts = []
-    for tokens, target in batches(packed=False):
-        arrays = (tokens.ids_BL[0], tokens.unit_BL[0] >= 0, target.label_BS[0, :, 0])
+    for batch in batches(packed=False):
+        arrays = (batch.tokens.ids_BL[0], batch.tokens.unit_BL[0] >= 0, batch.target.label_BS[0, :, 0])
         hosts.append([torch.from_numpy(array.astype(np.int64)) for array in arrays])
 
     def take(name, number):

@@ -7,8 +7,7 @@ import pytest
 from xlmr_flax.errors import Interrupted
 from xlmr_flax.execute import evaluation
 from xlmr_flax.execute.evaluation import run_evaluation
-from xlmr_flax.graph.nodes import EvalNode
-from xlmr_flax.graph.origins import read_scores
+from xlmr_flax.graph.nodes import EvalNode, read_scores
 from xlmr_flax.train.loop import Stop
 
 

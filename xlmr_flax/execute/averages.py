@@ -2,17 +2,15 @@
 
 import json
 
-from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.recorded import phase_config
-from xlmr_flax.execute.trained import head_spec, heads_in, phase_of
+from xlmr_flax.execute.trained import heads_in, model_of
 from xlmr_flax.graph.nodes import PhaseNode, folder_name
 from xlmr_flax.storage.places import create, json_text, write_json
 from xlmr_flax.train import processes
 from xlmr_flax.train.average import mean_of
 from xlmr_flax.train.checkpoint import load_selected, save_selected
 from xlmr_flax.train.mixture import abstract_params_of
-from xlmr_flax.train.step import make_model
 
 
 def average_runs(node: PhaseNode, context: Context) -> None:
@@ -21,11 +19,7 @@ def average_runs(node: PhaseNode, context: Context) -> None:
     if processes.of_writer(f"{node.key} is done", (folder / "DONE").is_file):
         return
     first = phase_config(runs[0])
-    arch = Architecture.model_validate_json(json.dumps(first["architecture"]))
-    models = {
-        name: make_model(arch, head_spec(head, phase_of(first, name)), compute=first["compute"], mesh=context.mesh)
-        for name, head in heads_in(first).items()
-    }
+    models = {name: model_of(first, name, context.mesh) for name in heads_in(first)}
     like = abstract_params_of(models, context.mesh)
     params = mean_of(load_selected(run / "checkpoints", like) for run in runs)
     names = [folder_name(run) for run in node.averaged]

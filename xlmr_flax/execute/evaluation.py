@@ -14,8 +14,8 @@ from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.ranking import rank
 from xlmr_flax.execute.retrieval import Retrieved, retrieve
 from xlmr_flax.execute.trained import Subject, check_length, load_trained
-from xlmr_flax.graph.nodes import EvalNode
-from xlmr_flax.graph.origins import check_scored, read_scores, scored_files
+from xlmr_flax.graph.nodes import EvalNode, read_scores
+from xlmr_flax.graph.origins import check_scored, scored_files
 from xlmr_flax.report.chance import judged
 from xlmr_flax.report.examples import terms_of, write_terms
 from xlmr_flax.report.results import also_text, perturbation_text

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from xlmr_flax.errors import InputError
 from xlmr_flax.graph.folders import Folders
-from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, is_done
-from xlmr_flax.graph.origins import also_sources_of, check_scored, check_sources, read_scores, sources_of
+from xlmr_flax.graph.nodes import EvalNode, Node, PhaseNode, is_done, read_scores
+from xlmr_flax.graph.origins import also_sources_of, check_scored, check_sources, sources_of
 from xlmr_flax.storage.places import names_in
 
 SELECTED = "selected"  # begins the name of all that a finished phase keeps of its checkpoints

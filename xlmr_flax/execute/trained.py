@@ -112,12 +112,10 @@ def load_trained(
     """
     check_finished(folder)
     config = phase_config(folder)
-    arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
     heads = heads_in(config)
     task = (head_for(tuple(heads), wanted) if wanted else None) or next(iter(heads))
     tokenizer = recorded_tokenizer(config, folder, folders)
-    phase = phase_of(config, task)
-    model = make_model(arch, head_spec(heads[task], phase), compute=config["compute"], mesh=mesh)
+    model = model_of(config, task, mesh)
     like = abstract_params(model, mesh)
     if len(heads) > 1:
         of_task = {"encoder": like["encoder"], "head": {task: like["head"]}}
@@ -126,7 +124,14 @@ def load_trained(
     else:
         params = load_selected(folder / "checkpoints", like, selected)
     where = tokenizer_folder(config["tokenizer"], folders)
-    return Trained(model, params, tokenizer, task, phase.length, where, heads[task].labels)
+    return Trained(model, params, tokenizer, task, phase_of(config, task).length, where, heads[task].labels)
+
+
+def model_of(config: Mapping[str, Any], task: str, mesh: Mesh) -> Model:
+    """The model of a phase's config.json with the head for one of its tasks."""
+    arch = Architecture.model_validate_json(json.dumps(config["architecture"]))
+    head = head_spec(heads_in(config)[task], phase_of(config, task))
+    return make_model(arch, head, compute=config["compute"], mesh=mesh)
 
 
 def check_finished(folder: Path) -> None:

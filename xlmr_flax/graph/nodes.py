@@ -330,5 +330,10 @@ def is_done(node: Node, runs: Path) -> bool:
         return False
     if not isinstance(node, EvalNode):
         return (folder / "DONE").is_file()
+    return (folder / "scores.json").is_file() and set(node.langs) <= read_scores(folder)["langs"].keys()
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """What has been scored so far in an evaluation's folder."""
     path = folder / "scores.json"
-    return path.is_file() and set(node.langs) <= json.loads(path.read_text(encoding="utf-8"))["langs"].keys()
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"langs": {}}

@@ -80,12 +80,6 @@ def scored_files(declared: Task, scored: Scored, lang: str, data: Path) -> dict[
     return found | (candidate_fingerprints(declared, data) if declared.head.kind == "dual" else {})
 
 
-def read_scores(folder: Path) -> dict[str, Any]:
-    """What has been scored so far in an evaluation's folder."""
-    path = folder / "scores.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"langs": {}}
-
-
 def check_scored(node: EvalNode, known: Mapping[str, Any], folders: Folders) -> None:
     """Raises InputError when a file is not one that the scores in a language come from; `known` are all the scores."""
     for lang in (lang for lang in node.langs if lang in known["langs"]):

@@ -1,5 +1,6 @@
 """A table as every output has it: HTML, Markdown, CSV and LaTeX show the same cells."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -45,7 +46,7 @@ def points(value: float | None, mark: str = "", told: str = "") -> Cell:
     if value is None:
         return Cell("", None)
     shade = max(-1.0, min(1.0, value / FULL_SHADE))
-    return Cell(f"{100 * value:+.1f}{mark}".replace("-", "−"), 100 * value, shade, told)
+    return Cell(signed(value) + mark, 100 * value, shade, told)
 
 
 def number(value: float | int | None, form: str = ",") -> Cell:
@@ -57,7 +58,17 @@ def interval(low: float | None, high: float | None) -> str:
     """`[+0.3, +2.1]`, in points; a dash where there is none."""
     if low is None or high is None:
         return "–"
-    return f"[{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−")
+    return f"[{signed(low)}, {signed(high)}]"
+
+
+def signed(value: float) -> str:
+    """`+0.3` or `−0.3`, in points."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def slug(text: str) -> str:
+    """A text as the name of a file, without its ending."""
+    return re.sub(r"\W+", "_", text).strip("_").lower()
 
 
 def table(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from xlmr_flax.report.bootstrap import LEVEL, Estimate, Sample, difference, holm, mean_of
-from xlmr_flax.report.evidence import Column, Evidence, Line, Perturbed
+from xlmr_flax.report.evidence import Column, Evidence, Line, Perturbed, column_name
 
 ALL, OTHERS, ENGLISH = "all languages", "languages other than English", "English"
 
@@ -29,6 +29,11 @@ class Compared(NamedTuple):
     def excludes_zero(self) -> bool | None:
         """Whether the difference is told from none; None where seeds cannot carry a test."""
         return None if not self.found.tested else self.p is not None and self.p < LEVEL
+
+
+def target_name(one: Compared, evidence: Evidence) -> str:
+    """What a difference is of, in a sentence: a target, or the mean of several."""
+    return f"the mean of {one.note}" if one.column is None else column_name(one.column, evidence.columns)
 
 
 def chosen_langs(line: Line, over: str) -> list[str]:

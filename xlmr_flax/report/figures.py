@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from xlmr_flax.report.bootstrap import estimate
+from xlmr_flax.report.cells import slug
 from xlmr_flax.report.compare import Compared
 from xlmr_flax.report.evidence import Evidence, Line, column_name
 from xlmr_flax.report.page import Picture
@@ -150,8 +151,8 @@ def languages(evidence: Evidence, lines: Sequence[Line]) -> Picture | None:
             + (f" {left} more arms are in the table." if left > 0 else "")
         )
         told = "; ".join(f"{line.arm} {100 * line.average(line.others or line.langs):.1f}" for line in lines)
-        slug = re.sub(r"\W+", "_", f"languages_{column.task}_{column.asked_phase}_{column.metric}").lower()
-        return picture(slug, caption, f"{name} in {len(langs)} languages. Means but English: {told}.", figure)
+        file = slug(f"languages_{column.task}_{column.asked_phase}_{column.metric}")
+        return picture(file, caption, f"{name} in {len(langs)} languages. Means but English: {told}.", figure)
 
 
 def curves(

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from xlmr_flax.report.bootstrap import ENOUGH_SEEDS, EXAMPLES, SEEDS, SEEDS_AND_EXAMPLES
-from xlmr_flax.report.compare import Compared
-from xlmr_flax.report.evidence import Evidence, column_name
+from xlmr_flax.report.cells import signed
+from xlmr_flax.report.compare import Compared, target_name
+from xlmr_flax.report.evidence import Evidence
 
 _OVER = {
     SEEDS_AND_EXAMPLES: "hierarchical bootstrap over seeds and examples",
@@ -32,7 +33,7 @@ def headline(evidence: Evidence, compared: Sequence[Compared], chosen: str | Non
 
 
 def _effect(evidence: Evidence, one: Compared) -> str:
-    what = f"the mean of {one.note}" if one.column is None else column_name(one.column, evidence.columns)
+    what = target_name(one, evidence)
     value, moved = 100 * one.found.value, _moved(one)
     by = f" by {abs(value):.1f} points" if moved != "leaves" else " where it was (0.0 points)"
     seeds = f"{one.found.seeds} seed{'' if one.found.seeds == 1 else 's'}"
@@ -42,10 +43,10 @@ def _effect(evidence: Evidence, one: Compared) -> str:
             f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baselines[one.arm]}; there is no "
             f"interval: {seeds}, and no scores of single examples were kept."
         )
-    low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in (one.found.low, one.found.high))
+    bounds = f"{signed(one.found.low)} to {signed(one.found.high)}"
     return (
         f"{one.arm} {moved} {what} in {scored}{by} against {evidence.loaded.baselines[one.arm]} "
-        f"(95 % interval of the difference {low} to {high}, {_OVER[one.found.drawn]}; {seeds})."
+        f"(95 % interval of the difference {bounds}, {_OVER[one.found.drawn]}; {seeds})."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median, stdev
 
 from xlmr_flax.report.bootstrap import SEEDS_AND_EXAMPLES
-from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, table, words
+from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, slug, table, words
 from xlmr_flax.report.chance import is_sick
 from xlmr_flax.report.compare import ALL, ENGLISH, OTHERS, Compared, chosen_langs
 from xlmr_flax.report.evidence import Column, Evidence, Line, column_name
@@ -57,7 +57,7 @@ def arms_by_targets(evidence: Evidence, compared: Found, over: str, chosen: str 
         sick_note(evidence, chosen),
     ]
     title = f"{'Arm × target' if by_arm else 'Scores'}, {over}" + (f" ({chosen})" if chosen else "")
-    name = name_under(f"targets_{_slug(over)}", chosen)
+    name = name_under(f"targets_{slug(over)}", chosen)
     return table(name, title, ("arm", *names, *averaged), rows, notes)
 
 
@@ -206,10 +206,8 @@ def by_language(evidence: Evidence, column: Column, compared: Found, chosen: str
         f"{SICK_MARK} at chance level, or one answer to everything, in some run." if any(
             _sick_there(line, lang) for _, line in lines for lang in line.langs) else "",
     ]  # fmt: skip
-    slug = _slug(f"{column.task}_{column.asked_phase}_{column.metric}")
-    return table(
-        name_under(f"languages_{slug}", chosen), f"{name} by language", ("arm", *langs), rows, notes, wide=True
-    )
+    files = name_under(slug(f"languages_{column.task}_{column.asked_phase}_{column.metric}"), chosen)
+    return table(files, f"{name} by language", ("arm", *langs), rows, notes, wide=True)
 
 
 def _own(evidence: Evidence, arm: str, over: str, chosen: str | None) -> list[Cell]:
@@ -285,10 +283,6 @@ def _median(line: Line) -> float:
 
 def _sick_there(line: Line, lang: str) -> bool:
     return any(is_sick(line.rows[seed][lang]["flags"]) for seed in line.seeds)
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_").lower()
 
 
 OVER = (ALL, OTHERS, ENGLISH)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from xlmr_flax.report.bootstrap import ENOUGH_SEEDS, EXAMPLES, NOTHING, SEEDS
+from xlmr_flax.report.cells import slug
 from xlmr_flax.report.compare import Compared
 from xlmr_flax.report.evidence import Evidence, Line, column_name
 
@@ -25,8 +26,7 @@ def selection_note(evidence: Evidence, chosen: str | None, lines: Iterable[Line]
 
 def name_under(name: str, chosen: str | None) -> str:
     """What a table's files are called: with its protocol of selection where there are several."""
-    slug = "".join(letter if letter.isalnum() else "_" for letter in chosen or "").strip("_").lower()
-    return f"{name}_{slug}" if slug else name
+    return f"{name}_{slug(chosen)}" if chosen else name
 
 
 def seeds_note(compared: Found) -> str:

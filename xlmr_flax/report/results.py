@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from xlmr_flax.graph.build import Graph, Scored, Studied
-from xlmr_flax.graph.nodes import DONE_ALSO, EvalNode, PhaseNode, folder_name
+from xlmr_flax.graph.nodes import DONE_ALSO, EvalNode, PhaseNode, folder_name, read_scores
 from xlmr_flax.report.chance import is_sick
 from xlmr_flax.storage.places import write, write_json
 from xlmr_flax.tasks.catalogue import task
@@ -65,8 +65,7 @@ def _median(group: Sequence[Row]) -> Row:
 def rows_of(scored: Scored, runs: Path) -> Iterable[Row]:
     """A row for each language and metric of one evaluation."""
     node = scored.node
-    path = runs / folder_name(node) / "scores.json"
-    langs = json.loads(path.read_text(encoding="utf-8"))["langs"] if path.is_file() else {}
+    langs = read_scores(runs / folder_name(node))["langs"]
     done = json.loads((runs / folder_name(node.phase) / "DONE").read_text(encoding="utf-8")) if langs else {}
     trained = _read(runs / folder_name(node.phase) / "config.json") if langs else {}
     also = _read(runs / folder_name(node.phase) / DONE_ALSO) if langs and node.also else {}

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from xlmr_flax.report.bootstrap import Estimate, Sample, difference, estimate, mean_of
-from xlmr_flax.report.cells import Cell, Table, interval, number, points, table, words
-from xlmr_flax.report.compare import OTHERS, Compared, chosen_langs, common, corrected, only
-from xlmr_flax.report.evidence import Column, Evidence, Line, column_name
+from xlmr_flax.report.cells import Cell, Table, interval, number, points, signed, table, words
+from xlmr_flax.report.compare import OTHERS, Compared, chosen_langs, common, corrected, only, target_name
+from xlmr_flax.report.evidence import Column, Evidence, Line
 from xlmr_flax.report.notes import UNSURE, seeds_note, selection_note
 
 Pair = tuple[Line, Line]  # an arm's line and its baseline's
@@ -37,17 +37,15 @@ def scale_headline(found: Sequence[Scale], evidence: Evidence) -> list[str]:
 def _said(one: Scale, evidence: Evidence) -> str:
     first, *_, last = one.effects
     change = one.change.found
-    told = ", ".join(f"{_points(effect.value)} with {arm}" for arm, effect in one.effects.items())
+    told = ", ".join(f"{signed(effect.value)} with {arm}" for arm, effect in one.effects.items())
     apart = round(100 * change.value, 1)
     more = f"{abs(apart):.1f} points {'more' if apart > 0 else 'less'}" if apart else "as much"
     seeds = f"{change.seeds} seed{'s' * (change.seeds != 1)}"
     bounds = (
-        f"95 % interval of the change {_points(change.low)} to {_points(change.high)}; "
-        if change.low is not None
-        else ""
+        f"95 % interval of the change {signed(change.low)} to {signed(change.high)}; " if change.low is not None else ""
     )
     return (
-        f"The effect on {_what(one.change, evidence)} is {told}: {more} with {last} "
+        f"The effect on {target_name(one.change, evidence)} is {told}: {more} with {last} "
         f"{'than with' if apart else 'as with'} {first} ({bounds}{seeds})."
     )
 
@@ -78,7 +76,7 @@ def _rows(found: Sequence[Scale], evidence: Evidence) -> list[list[Cell]]:
         effects = (points(each.value, told=f"95 % {interval(each.low, each.high)}") for each in one.effects.values())
         mark = UNSURE if change.excludes_zero is False else ""
         rows.append([
-            words(_what(change, evidence)), *effects, points(told.value, mark),
+            words(target_name(change, evidence)), *effects, points(told.value, mark),
             words(interval(told.low, told.high)), number(told.seeds),
         ])  # fmt: skip
     return rows
@@ -95,14 +93,6 @@ def _notes(found: Sequence[Scale], evidence: Evidence) -> list[str]:
         else seeds_note(changes),
         selection_note(evidence, evidence.protocols[0]),
     ]
-
-
-def _what(one: Compared, evidence: Evidence) -> str:
-    return f"the mean of {one.note}" if one.column is None else column_name(one.column, evidence.columns)
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _series(evidence: Evidence) -> Iterable[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xlmr_flax.report.bootstrap import Estimate, estimate
-from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, table, words
+from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, slug, table, words
 from xlmr_flax.report.compare import ALL, OTHERS, chosen_langs
 from xlmr_flax.report.curves import FEWEST_SIZES, SHARE, Fit, Needed, band, fit, needed
 from xlmr_flax.report.evidence import Column, Evidence, column_name
@@ -126,9 +126,8 @@ def size_pictures(evidence: Evidence, found: Sequence[Curve]) -> list[Picture]:
     for column in dict.fromkeys(one.column for one in found):
         mine = [one for one in found if one.column == column]
         name = column_name(column, evidence.columns)
-        slug = "".join(c if c.isalnum() else "_" for c in f"size_{column.task}_{column.asked_phase}_{column.metric}")
         pictures.append(curves(
-            slug.lower(),
+            slug(f"size_{column.task}_{column.asked_phase}_{column.metric}"),
             f"{name} by the number of intermediate examples, mean over {mine[0].over}; bars are 95 % intervals"
             + ("; the curve is the fit with its band." if any(one.fit for one in mine) else "."),
             [_series_of(one) for one in mine],

@@ -2,9 +2,9 @@
 
 import re
 
-from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, table, words
+from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, signed, slug, table, words
 from xlmr_flax.report.chance import is_sick
-from xlmr_flax.report.compare import ALL, OTHERS, Compared, chosen_langs, compare
+from xlmr_flax.report.compare import ALL, OTHERS, Compared, chosen_langs, compare, target_name
 from xlmr_flax.report.evidence import Column, Evidence, Line, Perturbed, column_name
 from xlmr_flax.report.figures import curves
 from xlmr_flax.report.notes import SICK_MARK, UNSURE, name_under, seeds_note, selection_note, test_note
@@ -53,7 +53,7 @@ def layer_pictures(evidence: Evidence, chosen: str | None = None) -> list[Pictur
         name = column_name(Column(task, phase, "", metric), [])
         best = {who: max(one, key=lambda point: point[1]) for who, one in series.items()}
         pictures.append(curves(
-            re.sub(r"\W+", "_", f"layers_{task}_{phase}_{metric}").lower(),
+            slug(f"layers_{task}_{phase}_{metric}"),
             f"{name} by layer, mean over languages; layer 0 is the embeddings.",
             [{"name": who, "x": [x for x, _ in sorted(one)], "y": [y for _, y in sorted(one)]}
              for who, one in series.items()],
@@ -118,11 +118,9 @@ def robustness_languages(evidence: Evidence, chosen: str | None = None) -> list[
             f"{UNCHANGED} it finds nothing to change in these texts." if any(map(_untouched, every)) else "",
             selection_note(evidence, chosen, every),
         ]
-        slug = name_under(
-            re.sub(r"\W+", "_", f"robustness_{column.task}_{column.asked_phase}_{column.metric}").lower(), chosen
-        )
+        files = name_under(slug(f"robustness_{column.task}_{column.asked_phase}_{column.metric}"), chosen)
         heads = ("arm", "perturbation", "strength", *langs)
-        tables.append(table(slug, f"{name} under perturbation, by language", heads, rows, notes, head=3, wide=True))
+        tables.append(table(files, f"{name} under perturbation, by language", heads, rows, notes, head=3, wide=True))
     return [one for one in tables if one is not None]
 
 
@@ -158,9 +156,9 @@ def robustness_headline(evidence: Evidence, chosen: str | None = None) -> list[s
         if not averages:
             continue
         best = max(averages, key=lambda one: one.found.value)
-        what = f"the mean of {best.note}" if best.column is None else column_name(best.column, evidence.columns)
+        what = target_name(best, evidence)
         low, high = (best.found.low, best.found.high)
-        bounds = "" if low is None or high is None else f" (95 % interval {_points(low)} to {_points(high)})"
+        bounds = "" if low is None or high is None else f" (95 % interval {signed(low)} to {signed(high)})"
         base, seeds = evidence.loaded.baselines[best.arm], f"{best.found.seeds} seed{'s' * (best.found.seeds > 1)}"
         apart = round(100 * best.found.value, 1)
         where = f"{abs(apart):.1f} points {'above' if apart > 0 else 'below'}" if apart else "level with"
@@ -185,7 +183,7 @@ def robustness_pictures(evidence: Evidence, chosen: str | None = None) -> list[P
                 name = column_name(column, evidence.columns)
                 lost = "; ".join(f"{one['name']} from {one['y'][0]:.1f} to {one['y'][-1]:.1f} %" for one in series)
                 pictures.append(curves(
-                    re.sub(r"\W+", "_", f"robustness_{kind}_{column.task}_{column.metric}").lower(),
+                    slug(f"robustness_{kind}_{column.task}_{column.metric}"),
                     f"{name} under {kind}, by strength; 0 is the clean text.", series,
                     x=f"strength of {kind}", y=f"{name}, %", alternative=f"{lost}, from clean to the strongest.",
                 ))  # fmt: skip
@@ -197,10 +195,6 @@ def _compared(evidence: Evidence, perturbed: Perturbed, chosen: str | None) -> l
     return compare(evidence, (OTHERS,), chosen=chosen, perturbed=perturbed) or compare(
         evidence, (ALL,), chosen=chosen, perturbed=perturbed
     )
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _lost(line: Line, clean: Line | None) -> list[Cell]:
