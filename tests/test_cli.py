@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from xlmr_flax import cli
+from xlmr_flax.cli import run
 from xlmr_flax.errors import InputError, Interrupted, TrainingError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,10 +25,12 @@ COMMANDS = (
     "score",
     "predict",
     "export",
+    "report",
     "init",
     "data",
     "data check",
     "data fetch",
+    "data show",
     "data miniworld",
     "launch",
     "launch gke",
@@ -200,11 +203,11 @@ def test_a_wrong_use_of_a_command_ends_with_2(words, message):
 @pytest.mark.parametrize("text", ["", "3", "0:4", "4:3", "1:2:3", "a:b", "1:-2", " 1:2"])
 def test_steps_to_trace_that_are_none_are_refused(text):
     with pytest.raises(InputError, match=f"--profile {text}: wanted A:B"):
-        cli._steps(text)
+        run._steps(text)
 
 
 def test_steps_to_trace_are_a_first_and_a_last_one():
-    assert cli._steps("10:12") == (10, 12)
+    assert run._steps("10:12") == (10, 12)
 
 
 def test_an_error_of_the_user_is_a_sentence_without_a_traceback(tmp_path):
