@@ -35,5 +35,7 @@ class Worker:
 
     def _answer(self) -> Any:
         line = self.process.stdout.readline()
+        if not line:
+            self.end()
         assert line, f"{self.name} ended without an answer; what it complained of stands above"
         return json.loads(line)
