@@ -1,6 +1,6 @@
 """Saves, trains beside a save, or restores, in a process of its own; prints one JSON line.
 
-python checkpoint_worker.py train FOLDER PRESET STEPS: STEPS steps plain, as many with a save after half of them, plain
+python checkpoint_worker.py train FOLDER PRESET STEPS: so many steps, with a save after half of them
 python checkpoint_worker.py save|restore FOLDER PRESET: a state at step 1, and the memory that reading it takes
 """
 
@@ -63,28 +63,23 @@ def train(folder: Path, preset: str, steps: int) -> dict:
     def taken(state: State, number: int) -> State:
         return step(state, place_batch(batches(number % 32), mesh, lead=1), course)[0]
 
-    def run(state: State, save_at: int | None) -> tuple[State, dict]:
-        told, wall, cpu = {}, time.perf_counter(), time.process_time()
-        for number in range(steps):
-            state = jax.block_until_ready(taken(state, number))  # so that the blocking part is the save's alone
-            checkpoints.check()
-            if number + 1 == save_at:
-                start = time.perf_counter()
-                checkpoints.save(save_at, parts_of(state), {"best_step": None})
-                told["blocked"] = time.perf_counter() - start
-        checkpoints.wait()
-        return state, told | {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-
     state = jax.block_until_ready(taken(state, 0))  # compiles
     checkpoints.save(0, parts_of(state), {"best_step": None})  # compiles the checksums
     checkpoints.wait()
-    rounds = []
-    for save_at in (None, steps // 2, None):
-        state, told = run(state, save_at)
-        rounds.append(told)
+    told = {"plain": [], "while saving": []}
+    for number in range(steps):
+        start, while_saving = time.perf_counter(), checkpoints.pending is not None
+        state = jax.block_until_ready(taken(state, number))  # so that the blocking part is the save's alone
+        checkpoints.check()
+        told["while saving" if while_saving else "plain"].append(time.perf_counter() - start)
+        if number + 1 == steps // 2:
+            start = time.perf_counter()
+            checkpoints.save(number + 1, parts_of(state), {"best_step": None})
+            told["blocked"] = time.perf_counter() - start
+    assert checkpoints.pending is None, f"{steps} steps end before the save does"
     checkpoints.close()
     shutil.rmtree(folder)
-    return {"rounds": rounds, "bytes": size_of(parts_of(state))}
+    return told | {"bytes": size_of(parts_of(state))}
 
 
 def save(folder: Path, preset: str) -> dict:
