@@ -21,9 +21,9 @@ questions = { train = 12, dev = 5, test = 5 }, choice = { train = 5, dev = 5, te
 text = { files = ["text/*.txt"] }
 tokenizer = { vocab_size = 120 }
 model = { preset = "tiny", compute = "float32" }
-save = { every_steps = 3 }
+save = { every_steps = 10 }
 phases = [
-  { name = "nli", tasks = ["xnli"], length = 16, batch_size = 8, steps = 30, optim = { peak_lr = 1e-3 } },
+  { name = "nli", tasks = ["xnli"], length = 16, batch_size = 8, steps = 200, optim = { peak_lr = 1e-3 } },
   { name = "more", tasks = ["xnli"], parent = "nli", length = 16, batch_size = 8, steps = 3 },
   { name = "pairs", tasks = ["pawsx"], parent = "nli", length = 16, batch_size = 8, steps = 30 },
 ]
