@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -137,3 +138,10 @@ def processes_of(folder: Path) -> list[psutil.Process]:
         if "--phase" in (one.info["cmdline"] or []) and str(folder) in " ".join(one.info["cmdline"]):
             found.append(one)
     return found
+
+
+def is_told_to_stop(suspended: psutil.Process) -> bool:
+    """Whether SIGTERM waits for a process."""
+    status = Path(f"/proc/{suspended.pid}/status").read_text()
+    pending = next(line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)

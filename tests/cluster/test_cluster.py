@@ -76,7 +76,11 @@ def test_a_cluster_computes_the_same_bits_though_a_worker_and_then_the_driver_is
 def test_without_a_cluster_one_of_this_machine_is_used_which_saves_when_it_is_told_to_stop(local, tmp_path):
     first = Program(tmp_path, "--executor", "ray")
     first.wait_for(lambda: first.saved("nli"))
+    (computing,) = processes_of(tmp_path)
+    computing.suspend()  # until it is told too: on a busy machine its phase would be over by then
     first.process.terminate()
+    first.wait_for(lambda: machines.is_told_to_stop(computing))
+    computing.resume()
     assert first.code() == 75, first.said()
     assert "parts on 1 machines" in first.said()
     assert first.said().endswith("stopped; what was saved is kept: run the same command again\n")
