@@ -20,7 +20,11 @@ class Worker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=kept | env
         )
-        self.ready = self._answer()
+        try:
+            self.ready = self._answer()
+        except Exception:
+            self.end()
+            raise
 
     def told(self, line: str = "go") -> Any:
         """The answer to a line."""
