@@ -119,6 +119,16 @@ def test_the_first_arm_is_compared_with_each_other_arm():
     assert first["first_arm"] is None
 
 
+def test_arms_with_baselines_stand_below_them_and_are_compared_with_their_own():
+    scores = {"250": 0.5, "small none": 0.25, "all": 0.75, "large none": 0.625}
+    rows = [row(arm=arm, lang="de", score=score) for arm, score in scores.items()]
+    found = summary(rows, {"250": "small none", "all": "large none"})
+    assert [(one["arm"], one["first_arm"], one["first_arm_ahead_mean_of_others"]) for one in found] == [
+        ("small none", None, None), ("large none", None, None), ("250", "small none", -0.25),
+        ("all", "large none", -0.125),
+    ]  # fmt: skip
+
+
 def test_arms_are_compared_only_in_the_same_languages_and_metrics():
     assert summary([row(lang="de"), row(arm="b", lang="fr")])[1]["first_arm"] is None
     assert summary([row(lang="de"), row(arm="b", lang="de", metric="f1")])[1]["first_arm"] is None

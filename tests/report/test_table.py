@@ -48,6 +48,8 @@ def test_a_study_says_how_far_each_arm_is_ahead_of_its_baseline():
         ("none", "en", 0.75), ("none", "de", 0.5), ("mnli", "en", 0.5), ("mnli", "de", 0.625))]  # fmt: skip
     assert "  xnli accuracy: mnli − none: -25.0 · +12.5" in printed(rows, study={"baseline": "none"})
     assert "  xnli accuracy: none − mnli: +25.0 · -12.5" in printed(rows, study={"baseline": None})
+    arms = [{"arm": "none", "baseline": None}, {"arm": "mnli", "baseline": "none"}]
+    assert "  xnli accuracy: mnli − none: -25.0 · +12.5" in printed(rows, study={"baseline": None, "arms": arms})
 
 
 def test_a_difference_without_english_is_a_dash():

@@ -28,13 +28,11 @@ ONE_LINE = ("arm", "asked_phase", "task", "setting", "metric")  # rows that agre
 def collect(graph: Graph, runs: Path) -> dict[str, Any]:
     """Everything that results.json says; scores are fractions of 1."""
     rows = [row for scored in graph.scored for row in rows_of(scored, runs)]
-    results = {
-        "experiment": graph.experiment.name,
-        "fingerprint": graph.fingerprint,
-        "rows": rows,
-        "summary": summary(over_seeds(rows) if graph.studied else rows),
-    }
-    return {**results, "study": told_study(graph.studied)} if graph.studied else results
+    results = {"experiment": graph.experiment.name, "fingerprint": graph.fingerprint, "rows": rows}
+    if graph.studied is None:
+        return {**results, "summary": summary(rows)}
+    baselines = {arm.name: arm.baseline for arm in graph.studied.arms if arm.baseline}
+    return {**results, "summary": summary(over_seeds(rows), baselines), "study": told_study(graph.studied)}
 
 
 def told_study(studied: Studied) -> dict[str, Any]:
@@ -198,9 +196,10 @@ def _patterns(name: str, splits: Iterable[str]) -> set[str]:
     return {pattern for files in task(name).files for split in splits for pattern in files.splits.get(split, ())}
 
 
-def summary(rows: Sequence[Row]) -> list[Row]:
+def summary(rows: Sequence[Row], baselines: Mapping[str, str] | None = None) -> list[Row]:
     """For each arm, evaluation and metric: English, the mean of the others, the gap, how far the first arm is ahead.
 
+    Where arms have `baselines`, those come first, and the first arm of each other one is its own.
     `flagged` counts the languages whose scores say that nothing was learnt; the mean without them stands beside.
     Arms are compared where they asked for the same and have the same languages; retrieval from a phase that an arm
     skips is that of the one before.
@@ -208,9 +207,11 @@ def summary(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in ONE_LINE), []).append(row)
+    baselines = baselines or {}
     found: dict[tuple[str, ...], Row] = {}
-    for key, group in groups.items():
-        first = next((other for other in found if other[1:] == key[1:]), None)
+    for key, group in sorted(groups.items(), key=lambda each: each[0][0] in baselines):
+        others = (other for other in found if other[1:] == key[1:])
+        first = next((other for other in others if not baselines or other[0] == baselines.get(key[0])), None)
         alike = first and {row["lang"] for row in groups[first]} == {row["lang"] for row in group}
         found[key] = _summed(group, found[first] if first and alike else None)
     return list(found.values())

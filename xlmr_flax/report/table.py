@@ -41,7 +41,7 @@ def print_results(results: dict[str, Any], console: Console) -> None:
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name]
         console.print(_table(name, mine, [entry for entry in summary if entry["task"] == name]))
-    differences = list(_differences(summary, baseline=results.get("study", {}).get("baseline")))
+    differences = list(_differences(summary, _baselines(results.get("study", {}))))
     if differences:
         console.print("Differences between arms, in points (English · mean of the other languages)")
         for line in differences:
@@ -81,12 +81,17 @@ def _table(name: str, rows: Sequence[Row], summary: Sequence[Row]) -> Table:
     return table
 
 
-def _differences(summary: Iterable[Row], *, baseline: str | None) -> Iterable[str]:
+def _baselines(study: Row) -> set[str]:
+    """What a study compares with: one arm, or several that differ in their model."""
+    return {name for name in (study.get("baseline"), *(arm["baseline"] for arm in study.get("arms", ()))) if name}
+
+
+def _differences(summary: Iterable[Row], baselines: set[str]) -> Iterable[str]:
     """Of the first arm less each other; where the first is what a study compares with, of each other less it."""
     for entry in summary:
         if entry["first_arm"] is not None:
             arms, sign = (entry["first_arm"], entry["arm"]), 1
-            if arms[0] == baseline:
+            if arms[0] in baselines:
                 arms, sign = arms[::-1], -1
             figures = " · ".join(
                 "–" if entry[name] is None else f"{100 * sign * entry[name]:+.1f}"
