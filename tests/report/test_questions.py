@@ -104,6 +104,18 @@ def test_sizes_lie_on_a_curve_that_begins_at_the_baseline(sized):
     assert first.files["png"].startswith(b"\x89PNG")
 
 
+def test_a_gain_that_ends_only_with_the_sizes_is_said_to_grow_still(sized, tmp_path):
+    said = "still grows at the largest size: more examples may give more."
+    where = toy(tmp_path, arms=NAMES, ahead=(0, 0.0005, 0.005, 0.05, 0.2), axes=AXES, baseline="none", examples=500)
+    phase(where, "middle")
+    for folder, grows in ((where, True), (sized, False)):
+        found = evidence(folder)
+        curves = size_curves(found, phases(found.loaded))
+        assert [curve.still_grows for curve in curves] == [grows] * 2
+        assert size_headline(found, curves)[0].endswith(said) == grows
+        assert any(" still grow " in note for note in fit_table(found, curves).notes) == grows
+
+
 def test_a_size_that_is_not_known_is_left_out_and_said(tmp_path):
     found = evidence(toy(tmp_path, arms=NAMES, ahead=(0,) * 5, axes=AXES, baseline="none"))
     curve = size_curves(found, [])[0]

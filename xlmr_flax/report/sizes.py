@@ -18,6 +18,7 @@ from xlmr_flax.report.provenance import Phase
 SIZE = ".max_examples"
 WHOLE = "all"
 _SHAPE = {"power law": "", "saturating": " curve"}
+STRAIGHT = 0.85  # of the sizes' span: a straight line takes 0.9 of it for 90 % of its gain
 
 
 class Point(NamedTuple):
@@ -44,6 +45,12 @@ class Curve(NamedTuple):
     def x(self) -> np.ndarray:
         """The sizes."""
         return np.array([point.examples for point in self.points], float)
+
+    @property
+    def still_grows(self) -> bool:
+        """Whether most of the gain takes nearly all examples, so that it ends where the sizes do."""
+        wide = self.x[-1] - self.x[0]
+        return self.needed is not None and self.needed.examples - self.x[0] > STRAIGHT * wide
 
     @property
     def draws(self) -> np.ndarray | None:
@@ -115,6 +122,7 @@ def fit_table(evidence: Evidence, found: Sequence[Curve], chosen: str | None = N
         "The form is that with the smaller error (in points) at each size when the curve goes through the others; it "
         f"takes {FEWEST_SIZES} sizes, the baseline as size 0 among them. Examples for {100 * SHARE:.0f} % are for that "
         "share of the gain at the largest size, by the curve; the band is that of the draws of seeds and examples.",
+        _growing([_name(evidence, one) for one in found if one.still_grows]),
         selection_note(evidence, chosen),
     ]
     return table(name_under("fits", chosen), "Curves through the sizes", heads, rows, notes)
@@ -151,9 +159,10 @@ def size_headline(evidence: Evidence, found: Sequence[Curve]) -> list[str]:
     if one.needed is None:
         return [f"{name}: {'no curve is fitted, it takes four sizes' if one.fit is None else 'no gain to fit'}."]
     between = f" (95 % band {one.needed.low:,.0f} to {one.needed.high:,.0f})" if one.needed.low is not None else ""
+    grows = f"; {_growing([name])}" if one.still_grows else "."
     return [
         f"{100 * SHARE:.0f} % of the gain on {name} at {one.points[-1].examples:,} examples takes about "
-        f"{one.needed.examples:,.0f}{between}, by the {one.fit.form}{_SHAPE[one.fit.form]} that fits best."
+        f"{one.needed.examples:,.0f}{between}, by the {one.fit.form}{_SHAPE[one.fit.form]} that fits best{grows}"
     ]
 
 
@@ -249,6 +258,14 @@ def _series_of(one: Curve) -> dict[str, Any]:
         low, high = band(one.fit, one.x, one.draws, at_N) if one.draws is not None else (one.fit(at_N),) * 2
         drawn["fit"] = {"x": at_N, "y": 100 * one.fit(at_N), "low": 100 * low, "high": 100 * high}
     return drawn
+
+
+def _growing(names: Sequence[str]) -> str:
+    """That a gain ends with the sizes, and not by itself."""
+    if not names:
+        return ""
+    grow = "grows" if len(names) == 1 else "grow"
+    return f"{', '.join(names)} still {grow} at the largest size: more examples may give more."
 
 
 def _name(evidence: Evidence, one: Curve) -> str:
