@@ -239,6 +239,19 @@ def test_arms_with_baselines_of_their_own_stand_below_them(tmp_path):
     assert " mnli raises" in headline(found, compared)[0]
 
 
+def test_what_no_seed_changes_is_compared_with_the_runs_of_every_seed(tmp_path):
+    def once(row):
+        if (row["arm"], row["task"]) != ("direct", "xnli"):
+            return [row]
+        return [row | {"axes": {"seed": None}, "seed": None}] if row["seed"] == 0 else []
+
+    found = evidence(changed(toy(tmp_path, seeds=range(3)), once))
+    compared = compare(found, (ALL,))
+    assert {one.found.seeds for one in compared} == {3}
+    assert all(one.found.low is not None for one in compared)
+    assert any(one.column is None for one in compared)
+
+
 def test_phases_tell_their_data_versions_and_chip_hours(sized):
     loaded = load([sized])
     (one,) = phases(loaded)

@@ -169,15 +169,19 @@ def column_name(column: Column, columns: Sequence[Column]) -> str:
     return name if alone and column.metric == "accuracy" else f"{name} {NAMES.get(column.metric, column.metric)}"
 
 
-def _lines(rows: Iterable[Row]) -> Iterable[Line]:
+def _lines(rows: Sequence[Row]) -> Iterable[Line]:
+    """What no seed of a study changes, such as retrieval by the pretrained weights, holds for each of its seeds."""
     found: dict[Any, Line] = {}
+    seeds = dict.fromkeys(row["seed"] for row in rows if (row.get("axes") or {}).get("seed") is not None)
     for row in rows:
         if row["metric"] in HIDDEN:
             continue
         column = Column(row["task"], row["asked_phase"], clean_and_perturbed(row)[0], row["metric"])
         key = row["arm"], column, protocol(row["selection"]), perturbation(row)
         line = found.setdefault(key, Line(*key))
-        line.rows.setdefault(row["seed"], {})[row["lang"]] = row
+        of_all = seeds and (row.get("axes") or {"seed": row["seed"]}).get("seed", 0) is None
+        for seed in seeds if of_all else [row["seed"]]:
+            line.rows.setdefault(seed, {})[row["lang"]] = row
     return found.values()
 
 
