@@ -1,8 +1,10 @@
 """What the compiler says when it cannot, and what is kept of what it made; libtpu itself is not needed."""
 
+import ctypes
 import importlib.util
 import os
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +101,21 @@ def test_the_same_program_is_compiled_once(tmp_path):
     assert (first.compiled, again.compiled, other.compiled) == (1, 1, 1)
     Compiler("0", slice_of("v5e:4x4"), tmp_path).build(again)
     assert again.compiled == 2
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_that_a_compiler_has_freed_goes_back_to_the_system(tmp_path):
+    libc, size, count = ctypes.CDLL(None), 2**16, 2000
+    libc.malloc.restype = ctypes.c_void_p
+    blocks = [libc.malloc(size) for _ in range(count)]
+    for block in blocks:
+        libc.memset(ctypes.c_void_p(block), 1, size)
+    for block in blocks[:-1]:  # the last one keeps the rest below it in the heap
+        libc.free(ctypes.c_void_p(block))
+    before = resident()
+    Compiler("0", slice_of("v5e:2x4"), tmp_path).build(Lowered("a"))
+    assert before - resident() > size * count / 2
+    libc.free(ctypes.c_void_p(blocks[-1]))

@@ -1,6 +1,7 @@
 """The step: the same numbers on any mesh and in any micro-batches, one program for all phases of a shape."""
 
 import functools
+import re
 from types import SimpleNamespace
 
 import jax
@@ -74,6 +75,21 @@ def test_words_are_looked_up_where_they_are_and_one_beyond_the_table_shows_as_na
     ids_BL[3, 5], ids_BL[4, 1] = len(words_VD), -1
     lost_BL = np.isnan(jax.jit(model.encoder.place.words)(words_VD, ids_BL)).all(-1)
     assert np.argwhere(lost_BL).tolist() == [[3, 5], [4, 1]]
+
+
+def test_gradients_of_words_are_added_up_in_float32_and_summed_over_data_in_the_compute_type(arch, specs, mesh):
+    take = make_model(arch, specs["token"], compute="bfloat16", mesh=mesh("mix")).encoder.place.words
+    words_VD, ids_BL = jnp.zeros((256, arch.hidden_size)), jnp.full((8, 150), 7)  # with two data, 600 times in each
+
+    def gradient(words_VD):
+        return jax.grad(lambda words_VD: take(words_VD, ids_BL).sum())(words_VD)
+
+    # Added up in bfloat16, in which 256 + 1 is 256, it would never be more.
+    np.testing.assert_array_equal(jax.jit(gradient)(words_VD)[7], 1200)
+    summed = re.findall(r"psum\w*\[[^\]]*axes=\('data',\)", str(jax.make_jaxpr(gradient)(words_VD)))
+    sent = jax.jit(gradient).lower(words_VD).as_text()
+    assert len(summed) == 1
+    assert re.search(r"all_reduce.*?tensor<64x\d+xbf16>", sent, re.S)
 
 
 @pytest.mark.parametrize("passes", [{"scan_layers": False}, {"reshard_after_forward": False}], ids=str)

@@ -1,6 +1,7 @@
 """The TPU compiler that libtpu brings: programs for slices that are not there, and what came of each, kept."""
 
 import contextlib
+import ctypes
 import gzip
 import hashlib
 import importlib.metadata
@@ -94,7 +95,9 @@ class Compiler(NamedTuple):
             built = _refused(lowered, str(error), time.monotonic() - began)
         else:
             built = _made(compiled, time.monotonic() - began)
+            del compiled
         _write(stem, built)
+        _give_back()
         return built
 
     def hbm_limit(self) -> int:
@@ -156,6 +159,12 @@ def _marked(stem: Path) -> Iterator[None]:
         yield
     finally:
         mark.unlink()
+
+
+def _give_back() -> None:
+    """Gives the system the memory that compiling took: the C library keeps it, and a search compiles many programs."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _made(compiled: jax.stages.Compiled, seconds: float) -> Built:

@@ -132,7 +132,7 @@ def _place(mesh: Mesh, compute: Any) -> Place:
 
     return Place(
         weights=functools.partial(jax.tree_util.tree_map_with_path, weight),
-        words=functools.partial(_words, mesh=mesh),
+        words=functools.partial(_words, mesh=mesh, compute=compute),
         beside_words=functools.partial(_beside_words, mesh=mesh),
         activations=activation,
         by_rows=by_rows,
@@ -170,22 +170,47 @@ def _gathered(path: Any, leaf: jax.Array) -> jax.Array:
     return jnp.moveaxis(jax.lax.optimization_barrier(whole).reshape(-1, *rows.shape[1:]), 0, axis)
 
 
-def _words(words_VD: jax.Array, ids_BL: jax.Array, *, mesh: Mesh) -> jax.Array:
-    """The words' vectors in float32, of which each device looks up those in its own rows of the table."""
+def _words(words_VD: jax.Array, ids_BL: jax.Array, *, mesh: Mesh, compute: Any) -> jax.Array:
+    """The words' vectors in float32, of which each device looks up those in its own rows of the table.
 
-    size = len(words_VD)
+    Their gradients travel in the compute type, as those of the layers do; what comes to a row is added up in float32.
+    """
+    size, table = len(words_VD), layer_stored("encoder.embeddings.words")
+    mapped = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
 
-    def own(words_VD: jax.Array, ids_BL: jax.Array) -> jax.Array:
-        first = jax.lax.axis_index(("fsdp", "tensor")) * len(words_VD)
-        row_BL = jnp.clip(ids_BL - first, 0, len(words_VD) - 1)
-        here_BL = row_BL + first == ids_BL
+    def own(ids_BL: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+        first = jax.lax.axis_index(("fsdp", "tensor")) * count
+        row_BL = jnp.clip(ids_BL - first, 0, count - 1)
+        return row_BL, row_BL + first == ids_BL
+
+    def look_up(words_VD: jax.Array, ids_BL: jax.Array) -> jax.Array:
+        row_BL, here_BL = own(ids_BL, len(words_VD))
         elsewhere_BL = jnp.where((ids_BL >= 0) & (ids_BL < size), 0, jnp.nan)  # beyond the table is nowhere, and shows
         x_BLD = jnp.where(here_BL[..., None], take_rows(words_VD, row_BL), elsewhere_BL[..., None])
         x_BLD = jax.lax.psum(x_BLD, "tensor")
         return jax.lax.psum_scatter(x_BLD, "fsdp", scatter_dimension=0, tiled=True)
 
-    table = layer_stored("encoder.embeddings.words")
-    return jax.shard_map(own, mesh=mesh, in_specs=(table, TOKENS), out_specs=ROWS, check_vma=False)(words_VD, ids_BL)
+    def add_up(words_VD: jax.Array, ids_BL: jax.Array, back_BLD: jax.Array) -> jax.Array:
+        row_BL, here_BL = own(ids_BL, len(words_VD))
+        back_BLD = jax.lax.all_gather(back_BLD.astype(compute), "fsdp", tiled=True)
+        back_BLD = jnp.where(here_BL[..., None], back_BLD.astype(jnp.float32), 0)
+        sum_VD = jnp.zeros(words_VD.shape, jnp.float32).at[row_BL].add(back_BLD)
+        if mesh.shape["data"] > 1:  # what is not sent stays as it is
+            sum_VD = jax.lax.psum(sum_VD.astype(compute), "data").astype(jnp.float32)
+        return sum_VD
+
+    @jax.custom_vjp
+    def vectors(words_VD: jax.Array, ids_BL: jax.Array) -> jax.Array:
+        return mapped(look_up, in_specs=(table, TOKENS), out_specs=ROWS)(words_VD, ids_BL)
+
+    def forward(words_VD: jax.Array, ids_BL: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        return vectors(words_VD, ids_BL), (words_VD, ids_BL)
+
+    def backward(given: tuple[jax.Array, jax.Array], back_BLD: jax.Array) -> tuple[jax.Array, None]:
+        return mapped(add_up, in_specs=(table, TOKENS, ROWS), out_specs=table)(*given, back_BLD), None
+
+    vectors.defvjp(forward, backward)
+    return vectors(words_VD, ids_BL)
 
 
 def _beside_words(x_BGD: jax.Array, *, mesh: Mesh) -> jax.Array:
