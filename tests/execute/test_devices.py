@@ -115,3 +115,13 @@ def test_a_bucket_for_compiled_programs_that_cannot_be_used_ends_the_run(monkeyp
     monkeypatch.setattr(devices, "check_bucket", refused)
     with pytest.raises(InputError, match="gs://b/compiled: there is no such bucket"):
         devices.use_compiled("gs://b/compiled")
+
+
+def test_what_hosts_compare_is_named_by_its_field_in_lists_of_tables_too():
+    config = {"phases": [{"name": "nli", "langs": ["en", "de"]}, {"name": "target"}], "averages": []}
+    assert devices._flat({"config": config}) == {
+        "config.phases.0.name": "nli",
+        "config.phases.0.langs": ["en", "de"],
+        "config.phases.1.name": "target",
+        "config.averages": [],
+    }

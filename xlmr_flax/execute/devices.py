@@ -106,7 +106,9 @@ def settle() -> None:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested tables as one, so that the field is named that differs."""
+    """Nested tables, and lists of them, as one, so that the field is named that differs."""
+    if isinstance(value, list | tuple) and value and all(isinstance(one, Mapping) for one in value):
+        value = {str(place): one for place, one in enumerate(value)}
     if isinstance(value, Mapping):
         return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}".strip(".")).items()}
     return {name: value}
