@@ -42,6 +42,7 @@ MESHES = {
     "tensor": MeshSizes(data=4, tensor=2),
     "mix": MeshSizes(data=2, fsdp=2, tensor=2),
     "four": MeshSizes(data=1, fsdp=2, tensor=2),
+    "pair": MeshSizes(data=1, tensor=2),
 }
 # Adam divides by the root of the second moment: with its eps of 1e-8 the rounding errors of gradients that are zero
 # in exact arithmetic (those of the keys' biases) become whole steps. This one keeps small what is small.

@@ -32,7 +32,7 @@ from xlmr_flax.train.step import (
 STEPS = 3
 NAN, INF = float("nan"), float("inf")
 ON_MESHES = [
-    *(("sequence", mesh) for mesh in ("data", "fsdp", "tensor")),
+    *(("sequence", mesh) for mesh in ("data", "fsdp", "tensor", "pair")),
     *((kind, "mix") for kind in ("choice", "token", "span", "mlm")),
 ]
 

@@ -115,9 +115,14 @@ def _place(mesh: Mesh, compute: Any) -> Place:
     def activation(x_BLD: jax.Array) -> jax.Array:
         return jax.lax.with_sharding_constraint(x_BLD, NamedSharding(mesh, P(("data", "fsdp"), None, None)))
 
+    # Every device then has all rows, and XLA ends at the sums over one device that a mapping would have.
+    only_tensor = mesh.shape["tensor"] == mesh.size > 1
+
     def by_rows(run: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(layers: Params, rows: Any, word: jax.Array | None) -> Any:
             layers = jax.tree_util.tree_map_with_path(functools.partial(_travelling, compute=compute), layers)
+            if only_tensor:
+                return run(layers, rows, word)
             shares = jax.tree_util.tree_map_with_path(lambda path, _: P(None, *over_fsdp(_of_layer(path))), layers)
             return jax.shard_map(
                 run,
@@ -136,7 +141,7 @@ def _place(mesh: Mesh, compute: Any) -> Place:
         beside_words=functools.partial(_beside_words, mesh=mesh),
         activations=activation,
         by_rows=by_rows,
-        layer=functools.partial(jax.tree_util.tree_map_with_path, _gathered),
+        layer=(lambda layer: layer) if only_tensor else functools.partial(jax.tree_util.tree_map_with_path, _gathered),
     )
 
 
