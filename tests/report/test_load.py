@@ -105,6 +105,27 @@ def test_examples_are_found_by_their_setting(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("setting", "wrong"),
+    [
+        ({"told": "38 candidates", "pooling": "<s> of the last layer through the pooler", "candidates": 38}, ""),
+        ({"layer": 3, "pooling": "cls"}, ""),
+        ({"layer": 3, "pooling": "max"}, "a layer with pooling 'max', wanted one of mean, cls"),
+        ({"layer": 3}, "a layer with pooling None, wanted one of mean, cls"),
+    ],
+)
+def test_how_vectors_were_made_is_told_by_layer_or_in_words(tmp_path, setting, wrong):
+    where = toy(tmp_path, arms=("direct",), ahead=(0,), tasks=(("lareqa", "map@20"),), langs=("de",), seeds=[0])
+    scores = where.parent / "evals" / "lareqa-direct0lareqa" / "scores.json"
+    scores.write_text(json.dumps({"langs": {"de": {"settings": [setting | {"scores": {"map@20": 0.1}}]}}}))
+    loaded = load([where])
+    if wrong:
+        with pytest.raises(InputError, match=wrong):
+            Examples(loaded).of(loaded.rows[0])
+    else:
+        Examples(loaded).of(loaded.rows[0])
+
+
+@pytest.mark.parametrize(
     ("kind", "setting", "clean", "words"),
     [
         ("typos", "typos 30 %", "", "typos"),

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from xlmr_flax.report.results import TOLD
 from xlmr_flax.storage.forms import Form
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -150,13 +151,13 @@ class Setting(Form):
 
     scores: dict[str, float]
     layer: Count = 0
-    pooling: Literal["mean", "cls"] | None = None
+    pooling: str | None = None  # of a layer one of TOLD; else in words, of a head that has one way alone
     told: str = ""
 
     @model_validator(mode="after")
     def _layers_are_pooled(self) -> "Setting":
-        if "layer" in self.model_fields_set and self.pooling is None:
-            raise ValueError("a layer without pooling")
+        if "layer" in self.model_fields_set and self.pooling not in TOLD:
+            raise ValueError(f"a layer with pooling {self.pooling!r}, wanted one of {', '.join(TOLD)}")
         return self
 
 
