@@ -20,11 +20,7 @@ class Worker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=kept | env
         )
-        try:
-            self.ready = self._answer()
-        except Exception:
-            self.end()
-            raise
+        self.ready = self._answer()
 
     def told(self, line: str = "go") -> Any:
         """The answer to a line."""
