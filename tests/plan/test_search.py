@@ -51,7 +51,7 @@ def test_the_fastest_that_fits_comes_first_and_is_compiled_whole():
     best = min(everything, key=lambda layout: formula(layout, 24).step_seconds)
     best = best._replace(reshard_after_forward=False)  # which fits too, and is a neighbour
     assert (found[0].layout, found[0].fits, found[0].whole.built.fits) == (best, True, True)
-    assert sum(one.whole is not None for one in found) == 3
+    assert sum(one.whole is not None for one in found if not one.layout.scan_layers) == 3
 
 
 def test_less_fsdp_is_tried_until_it_is_slower_or_does_not_fit():
@@ -94,6 +94,20 @@ def test_two_depths_tell_of_any():
     one = extrapolated(Layout(8, 1, "layers", 1), asked()[0])
     assert one.hbm_bytes == formula(one.layout, 24).built.hbm_bytes
     assert one.seconds == pytest.approx(formula(one.layout, 24).step_seconds)
+
+
+def test_a_scan_over_the_layers_is_compiled_whole_at_once():
+    ask, compiled, said = asked()
+    found = search(layouts(8, 256, layers_split=16, accumulation=1, scan_layers=True)[1:2], ask)
+    scanned = [one for one in found if one.layout.scan_layers]
+    assert sorted(one for one in compiled if one[0].scan_layers) == sorted((one.layout, 24) for one in scanned)
+    assert len(scanned) > 3
+    assert all(one.whole and one.error is None for one in scanned)
+    assert [one.step_seconds for one in scanned] == [formula(one.layout, 24).step_seconds for one in scanned]
+    (other,) = [one.layout for one in found if not one.layout.scan_layers]
+    assert other._replace(scan_layers=True) in [one.layout for one in scanned]
+    assert [layers for layout, layers in compiled if layout == other] == [2, 4, 24]
+    assert "search: fsdp=8 remat=elementwise scan_layers reshard_after_forward, all 24 layers" in said
 
 
 def test_the_error_of_the_extrapolation_is_told():

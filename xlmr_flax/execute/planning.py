@@ -217,6 +217,7 @@ class _Planner(NamedTuple):
             slices=slice_.slices,
             layers_split=split,
             accumulation=phase.accumulation,
+            scan_layers=bool(self.graph.experiment.model.scan_layers),
         )
         ask = Ask(
             build=lambda layout, layers: self._trained(one.with_layers(layers), layout),

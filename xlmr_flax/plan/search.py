@@ -1,7 +1,8 @@
 """Which layout of a training step is fastest on a slice, among those that fit.
 
 Shallow programs rank the layouts: a step's time and memory are a constant and so much a layer, so that two depths tell
-of any. What cannot fit by its arguments alone is not compiled. The best are then compiled whole, which is what counts.
+of any. A scan over the layers takes as long to compile at any depth, and is compiled whole at once. What cannot fit by
+its arguments alone is not compiled. The best are then compiled whole, which is what counts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -43,19 +44,29 @@ class Outcome(NamedTuple):
     """What became of a layout: extrapolated, and then compiled whole where it was among the best."""
 
     layout: Layout
-    seconds: float | None  # extrapolated; None: unknown, or it does not fit even in shallow programs
+    seconds: float | None  # extrapolated; None: unknown, not asked, or it does not fit even in shallow programs
     hbm_bytes: int | None  # of a device, extrapolated; at least so much where it does not fit
     fits: bool
     whole: Program | None = None
 
     @property
+    def step_seconds(self) -> float | None:
+        """Of the whole program where it was compiled."""
+        return self.whole.step_seconds if self.whole else self.seconds
+
+    @property
+    def needed(self) -> int:
+        """Bytes of a device, by the whole program where it was compiled; 0: unknown."""
+        return (self.whole.built.hbm_bytes if self.whole else self.hbm_bytes) or 0
+
+    @property
     def told(self) -> str:
-        """In a few words, before it is compiled whole."""
-        memory = f"{(self.hbm_bytes or 0) / 2**30:.2f} GiB a device"
+        """In a few words."""
+        memory = f"{self.needed / 2**30:.2f} GiB a device"
         if not self.fits:
             return f"at least {memory}: does not fit"
-        seconds = "unknown" if self.seconds is None else f"{self.seconds * 1e3:.1f} ms"
-        return f"step {seconds}, {memory}, extrapolated"
+        seconds = "unknown" if self.step_seconds is None else f"{self.step_seconds * 1e3:.1f} ms"
+        return f"step {seconds}, {memory}{', extrapolated' * (self.whole is None)}"
 
     @property
     def error(self) -> float | None:
@@ -66,12 +77,13 @@ class Outcome(NamedTuple):
 
 
 def layouts(
-    devices: int, rows: int, *, layers_split: int, accumulation: int, slices: int = 1
+    devices: int, rows: int, *, layers_split: int, accumulation: int, scan_layers: bool = False, slices: int = 1
 ) -> list[list[list[Layout]]]:
     """What is worth trying, in stages: a later stage only where nothing of the earlier ones fits.
 
     A stage has families of layouts that differ in fsdp alone, the most first. `rows` are those of a batch, and
-    `layers_split` what the attention heads and the feed-forward width both divide by.
+    `layers_split` what the attention heads and the feed-forward width both divide by. Layers are all compiled in the
+    same way; the other one is a neighbour of what was best.
     """
     inner = devices // slices  # weights are never laid out over slices
     powers = [2**n for n in reversed(range(inner.bit_length())) if inner % 2**n == 0]
@@ -80,7 +92,7 @@ def layouts(
     def families(tensors: Sequence[int], remats: Sequence[str], count: int, *, again: bool) -> list[list[Layout]]:
         found = [
             [
-                Layout(fsdp, tensor, remat, count, reshard_after_forward=again)
+                Layout(fsdp, tensor, remat, count, scan_layers, reshard_after_forward=again)
                 for fsdp in powers
                 if inner % (fsdp * tensor) == 0 and (rows // count) % (devices // tensor) == 0 and fsdp > again
             ]
@@ -129,9 +141,12 @@ def search(stages: Iterable[Sequence[Sequence[Layout]]], ask: Ask) -> list[Outco
             least = ask.least(layout, ask.layers)
             if least is None or least > ask.limit:
                 return None
-            depths = " and ".join(map(str, _depths(ask.layers)))
-            ask.say(f"search: {layout}, {depths} of {ask.layers} layers")
-            outcomes[layout] = extrapolated(layout, ask)
+            if layout.scan_layers:
+                outcomes[layout] = compiled_whole(layout, ask)
+            else:
+                depths = " and ".join(map(str, _depths(ask.layers)))
+                ask.say(f"search: {layout}, {depths} of {ask.layers} layers")
+                outcomes[layout] = extrapolated(layout, ask)
             ask.say(f"    {outcomes[layout].told}")
         return outcomes[layout]
 
@@ -146,8 +161,8 @@ def search(stages: Iterable[Sequence[Sequence[Layout]]], ask: Ask) -> list[Outco
     for number, one in enumerate(ranked):
         if not one.fits or sum(other.fits for other in ranked[:number]) == WHOLE:
             break
-        ask.say(f"search: {one.layout}, all {ask.layers} layers")
-        ranked[number] = _compiled_whole(one, ask)
+        if one.whole is None:
+            ranked[number] = compiled_whole(one.layout, ask)._replace(seconds=one.seconds, hbm_bytes=one.hbm_bytes)
     return sorted(ranked, key=lambda one: (one.whole is None, _rank(one)) if one.fits else (True, _rank(one)))
 
 
@@ -198,12 +213,14 @@ def at_depth(depths: Sequence[int], values: Sequence[float], layers: int) -> flo
     return values[0] + (layers - depths[0]) * (values[1] - values[0]) / (depths[1] - depths[0])
 
 
-def _compiled_whole(one: Outcome, ask: Ask) -> Outcome:
-    whole = ask.build(one.layout, ask.layers)
-    return one._replace(whole=whole, fits=bool(whole.built.fits))
+def compiled_whole(layout: Layout, ask: Ask) -> Outcome:
+    """What all layers need, with nothing extrapolated."""
+    ask.say(f"search: {layout}, all {ask.layers} layers")
+    whole = ask.build(layout, ask.layers)
+    return Outcome(layout, None, None, bool(whole.built.fits), whole)
 
 
 def _rank(one: Outcome) -> tuple[bool, float, float]:
     """Those that fit first, by time, or by memory where times are unknown; then the others by what they need."""
-    seconds = (one.whole.step_seconds if one.whole else one.seconds) if one.fits else None
-    return (not one.fits, float("inf") if seconds is None else seconds, one.hbm_bytes or float("inf"))
+    seconds = one.step_seconds if one.fits else None
+    return (not one.fits, float("inf") if seconds is None else seconds, one.needed or float("inf"))

@@ -140,6 +140,9 @@ def print_outcomes(phase: str, outcomes: Sequence[Outcome], out: Console) -> Non
             step = _milliseconds(one.whole.step_seconds) if one.fits else "does not fit"
             whole = (step, _gib(one.whole.built.hbm_bytes))
         fitted = one.fits or one.whole is not None
-        seconds = _milliseconds(one.seconds) if fitted else "does not fit"
-        table.add_row(str(one.layout), seconds, f"{'' if fitted else '≥ '}{_gib(one.hbm_bytes)}", *whole, error)
+        shallow = ("", "")  # a scan was compiled whole at once
+        if one.hbm_bytes is not None:
+            seconds = _milliseconds(one.seconds) if fitted else "does not fit"
+            shallow = (seconds, f"{'' if fitted else '≥ '}{_gib(one.hbm_bytes)}")
+        table.add_row(str(one.layout), *shallow, *whole, error)
     out.print(table)
