@@ -11,7 +11,7 @@ from xlmr_flax.report.compare import ALL, OTHERS, compare
 from xlmr_flax.report.evidence import Evidence
 from xlmr_flax.report.headline import headline
 from xlmr_flax.report.load import load
-from xlmr_flax.report.main_tables import arms_by_targets
+from xlmr_flax.report.main_tables import arms_by_targets, seeds
 from xlmr_flax.report.provenance import as_json, data_table, is_xlmr, phase_table, phases, version_table
 from xlmr_flax.report.scales import scale_headline, scale_tables, scales
 from xlmr_flax.report.sizes import fit_table, size_curves, size_headline, size_pictures, size_table
@@ -114,6 +114,27 @@ def test_a_gain_that_ends_only_with_the_sizes_is_said_to_grow_still(sized, tmp_p
         assert [curve.still_grows for curve in curves] == [grows] * 2
         assert size_headline(found, curves)[0].endswith(said) == grows
         assert any(" still grow " in note for note in fit_table(found, curves).notes) == grows
+
+
+def test_no_curve_runs_through_sizes_whose_gain_may_be_none(tmp_path):
+    where = toy(tmp_path, arms=NAMES, ahead=(0, 0.02, -0.02, 0.01, 0), axes=AXES, baseline="none")
+    phase(where, "middle")
+    found = evidence(where)
+    curves = size_curves(found, phases(found.loaded))
+    assert [(curve.fit, curve.needed) for curve in curves] == [(None, None)] * 2
+    assert fit_table(found, curves).rows[0][1].text == "none: zero is in the interval of its gain"
+    assert size_headline(found, curves)[0].endswith("no curve is fitted: zero is in the interval of its gain.")
+    few = [curve._replace(points=curve.points[:3]) for curve in curves]
+    assert fit_table(found, few).rows[0][1].text == "none: too few sizes"
+
+
+def test_a_curve_that_falls_is_written_with_a_minus(tmp_path):
+    where = toy(tmp_path, arms=NAMES, ahead=(0, -0.2, -0.22, -0.23, -0.23), axes=AXES, baseline="none")
+    phase(where, "middle")
+    found = evidence(where)
+    row = fit_table(found, size_curves(found, phases(found.loaded))).rows[0]
+    assert re.match(r"\d+\.\d − \d+", row[2].text)
+    assert row[5].text == "no gain"
 
 
 def test_a_size_that_is_not_known_is_left_out_and_said(tmp_path):
@@ -250,6 +271,10 @@ def test_what_no_seed_changes_is_compared_with_the_runs_of_every_seed(tmp_path):
     assert {one.found.seeds for one in compared} == {3}
     assert all(one.found.low is not None for one in compared)
     assert any(one.column is None for one in compared)
+    table = seeds(found, None)
+    told = {(row[0].text, row[1].text): (row[2].text, row[5].text == "–") for row in table.rows}
+    assert told["XNLI", "direct"] == ("1", True)
+    assert {one for place, one in told.items() if place != ("XNLI", "direct")} == {("3", False)}
 
 
 def test_phases_tell_their_data_versions_and_chip_hours(sized):

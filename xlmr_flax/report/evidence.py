@@ -63,6 +63,12 @@ class Line:
         """The seeds whose run learnt nothing; a language at chance in a run that learnt English is not one."""
         return tuple(seed for seed in self.seeds if _learnt_nothing(self.rows[seed]))
 
+    @property
+    def runs(self) -> tuple[int | None, ...]:
+        """A seed of each run: one of what no seed changes."""
+        first, *others = self.seeds
+        return self.seeds if any(self.rows[seed] != self.rows[first] for seed in others) else (first,)
+
     def scores(self, lang: str) -> np.ndarray:
         """By seed."""
         return np.array([self.rows[seed][lang]["score"] for seed in self.seeds])

@@ -157,9 +157,9 @@ def seeds(evidence: Evidence, chosen: str | None) -> Table | None:
             line = evidence.line(arm, column, chosen)
             if line is None:
                 continue
-            values = [line.mean(line.langs, seed) for seed in line.seeds]
-            healthy = [line.mean(line.langs, seed) for seed in line.seeds if seed not in line.degenerate]
-            sick = ", ".join(str(seed) for seed in line.degenerate)
+            values = [line.mean(line.langs, seed) for seed in line.runs]
+            healthy = [line.mean(line.langs, seed) for seed in line.runs if seed not in line.degenerate]
+            sick = ", ".join(str(seed) for seed in line.degenerate if seed in line.runs)
             rows.append([
                 words(column_name(column, evidence.columns)), words(arm), number(len(values)),
                 percent(sum(values) / len(values), SICK_MARK if line.degenerate else ""), percent(median(values)),
@@ -170,7 +170,8 @@ def seeds(evidence: Evidence, chosen: str | None) -> Table | None:
     heads = ("target", "arm", "seeds", "mean", "median", "standard deviation", "lowest", "highest",
              "degenerate (seeds)", "mean without them")  # fmt: skip
     notes = ["In %, of the mean over all languages. A degenerate run learnt nothing: its loss never fell, or English "
-             "(else every language) stayed at chance or got one answer. No mean leaves it out, and each says so.",
+             "(else every language) stayed at chance or got one answer. No mean leaves it out, and each says so. What "
+             "no seed changes is one run.",
              selection_note(evidence, chosen)]  # fmt: skip
     return table(name_under("seeds", chosen), "Seeds", heads, rows, notes, head=2)
 

@@ -8,7 +8,18 @@ import numpy as np
 from xlmr_flax.report.bootstrap import Estimate, estimate
 from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, slug, table, words
 from xlmr_flax.report.compare import ALL, OTHERS, chosen_langs
-from xlmr_flax.report.curves import FEWEST_SIZES, SHARE, Fit, Needed, band, fit, needed
+from xlmr_flax.report.curves import (
+    BAND,
+    FEWEST_SIZES,
+    POWER,
+    SATURATING,
+    SHARE,
+    Fit,
+    Needed,
+    band,
+    fit,
+    needed,
+)
 from xlmr_flax.report.evidence import Column, Evidence, column_name
 from xlmr_flax.report.figures import curves
 from xlmr_flax.report.notes import name_under, selection_note
@@ -17,7 +28,7 @@ from xlmr_flax.report.provenance import Phase
 
 SIZE = ".max_examples"
 WHOLE = "all"
-_SHAPE = {"power law": "", "saturating": " curve"}
+_SHAPE = {POWER: "", SATURATING: " curve"}
 STRAIGHT = 0.85  # of the sizes' span: a straight line takes 0.9 of it for 90 % of its gain
 
 
@@ -58,6 +69,19 @@ class Curve(NamedTuple):
         drawn = [point.score.draws_B for point in self.points]
         return None if any(one is None for one in drawn) else np.stack(drawn, axis=1)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether the 95 % interval of the difference between the largest and the smallest size has zero in it."""
+        if self.draws is None:
+            return False
+        low, high = np.percentile(self.draws[:, -1] - self.draws[:, 0], BAND)
+        return bool(low <= 0 <= high)
+
+    @property
+    def unfitted(self) -> str:
+        """Why no curve runs through the points."""
+        return "too few sizes" if len(self.points) < FEWEST_SIZES else "zero is in the interval of its gain"
+
 
 def size_curves(evidence: Evidence, phases: Sequence[Phase], chosen: str | None = None) -> list[Curve]:
     """Every curve of two sizes or more."""
@@ -78,8 +102,7 @@ def size_curves(evidence: Evidence, phases: Sequence[Phase], chosen: str | None 
 
 def _curve(axis: str, name: str, column: Column, over: str, there: list[Point], note: str) -> Curve:
     bare = Curve(axis, name, column, over, there, None, None, note)
-    means_K = np.array([point.score.value for point in there])
-    through = fit(bare.x, means_K)
+    through = None if bare.is_flat else fit(bare.x, np.array([point.score.value for point in there]))
     return bare._replace(fit=through, needed=through and needed(through, bare.x, bare.draws))
 
 
@@ -107,9 +130,9 @@ def fit_table(evidence: Evidence, found: Sequence[Curve], chosen: str | None = N
     rows = []
     for one in found:
         if one.fit is None:
-            rows.append([words(_name(evidence, one)), words("none: too few sizes"), *[Cell("")] * 5])
+            rows.append([words(_name(evidence, one)), words(f"none: {one.unfitted}"), *[Cell("")] * 5])
             continue
-        errors = [percent(one.fit.errors[form]) for form in ("power law", "saturating")]
+        errors = [percent(one.fit.errors[form]) for form in (POWER, SATURATING)]
         need = one.needed
         between = f"{need.low:,.0f} to {need.high:,.0f}" if need and need.low is not None else "–"
         rows.append([
@@ -120,7 +143,8 @@ def fit_table(evidence: Evidence, found: Sequence[Curve], chosen: str | None = N
              f"examples for {100 * SHARE:.0f} %", "95 % band")  # fmt: skip
     notes = [
         "The form is that with the smaller error (in points) at each size when the curve goes through the others; it "
-        f"takes {FEWEST_SIZES} sizes, the baseline as size 0 among them. Examples for {100 * SHARE:.0f} % are for that "
+        f"takes {FEWEST_SIZES} sizes, the baseline as size 0 among them, and a difference between the largest and the "
+        f"smallest whose 95 % interval has no zero in it. Examples for {100 * SHARE:.0f} % are for that "
         "share of the gain at the largest size, by the curve; the band is that of the draws of seeds and examples.",
         _growing([_name(evidence, one) for one in found if one.still_grows]),
         selection_note(evidence, chosen),
@@ -157,7 +181,8 @@ def size_headline(evidence: Evidence, found: Sequence[Curve]) -> list[str]:
     _, one = max(gains, key=lambda gain: abs(gain[0]))
     name = column_name(one.column, evidence.columns)
     if one.needed is None:
-        return [f"{name}: {'no curve is fitted, it takes four sizes' if one.fit is None else 'no gain to fit'}."]
+        why = f"no curve is fitted: {one.unfitted}" if one.fit is None else "no gain to fit"
+        return [f"{name}: {why}."]
     between = f" (95 % band {one.needed.low:,.0f} to {one.needed.high:,.0f})" if one.needed.low is not None else ""
     grows = f"; {_growing([name])}" if one.still_grows else "."
     return [
@@ -274,9 +299,9 @@ def _name(evidence: Evidence, one: Curve) -> str:
 
 
 def _formula(one: Fit) -> str:
-    a, b = (f"{100 * value:.1f}" for value in (one.a, one.b))
-    bent = f"x^{one.c:.2f}" if one.form == "power law" else f"(1 − exp(−x / {one.c:,.0f}))"
-    return f"{a} + {100 * one.b:.3g}·{bent}" if one.form == "power law" else f"{a} + {b}·{bent}"
+    rise = abs(100 * one.b)
+    bent = f"{rise:.3g}·x^{one.c:.2f}" if one.form == POWER else f"{rise:.1f}·(1 − exp(−x / {one.c:,.0f}))"
+    return f"{100 * one.a:.1f} {'−' if one.b < 0 else '+'} {bent}"
 
 
 def _percents(score: Estimate) -> str:

@@ -103,6 +103,10 @@ def _sections(
     langs = sorted({lang for line in evidence.lines for lang in line.langs})
     parts = {
         "The answer": [one for each in chosen for one in _answer(evidence, compared[each], each)],
+        "Differences": [
+            main_tables.differences(evidence, [one for found in compared[each].values() for one in found], each)
+            for each in chosen
+        ],
         "Models": scales.scale_tables(by_model, evidence),
         "Sizes": [
             one
@@ -150,10 +154,8 @@ def _pictures(evidence: Evidence, compared: Families, curves: Sequence[sizes.Cur
         for column in evidence.columns
     }
     return {
-        "The answer": [
-            figures.heat_map(evidence, compared.get(over, []), over),
-            figures.forest(evidence, compared.get(over, []), over),
-        ],
+        "The answer": [figures.heat_map(evidence, compared.get(over, []), over)],
+        "Differences": [figures.forest(evidence, compared.get(over, []), over)],
         "Sizes": sizes.size_pictures(evidence, curves),
         "Perturbed texts": sweeps.robustness_pictures(evidence, chosen),
         "Retrieval by layer and pooling": sweeps.layer_pictures(evidence, chosen),
@@ -164,7 +166,6 @@ def _pictures(evidence: Evidence, compared: Families, curves: Sequence[sizes.Cur
 def _answer(evidence: Evidence, compared: Families, chosen: str | None) -> Iterable[Table | None]:
     for over in _over(evidence)[:2]:
         yield main_tables.arms_by_targets(evidence, compared.get(over, []), over, chosen)
-    yield main_tables.differences(evidence, [one for found in compared.values() for one in found], chosen)
     yield main_tables.medians(evidence, chosen)
 
 
