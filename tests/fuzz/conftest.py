@@ -4,6 +4,7 @@ A case is known by its surface and number, and is the same each time: damage is 
 """
 
 import contextlib
+import functools
 import io
 import json
 import random
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from xlmr_flax import cli
 from xlmr_flax.errors import InputError, TrainingError
@@ -64,9 +66,13 @@ def fuzz(request):
     print(f"\n{one.told()}")
 
 
+commands = functools.cache(typer.main.get_command)  # of the same options each time, in the time of many a case
+
+
 @pytest.fixture
 def ended(monkeypatch):
     """Runs the program in this process, with its own handling of errors; gives the exit code."""
+    monkeypatch.setattr(typer.main, "get_command", commands)
 
     def end(*words: str) -> int:
         out, err = io.StringIO(), io.StringIO()
