@@ -20,8 +20,10 @@ from xlmr_flax.data.batches import Examples, TrainingBatches
 from xlmr_flax.data.encoded import joined
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.train.checkpoint import Checkpoints
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import make_mesh
-from xlmr_flax.train.step import State, abstract_state, make_model, make_train_step, parts_of, place_batch, place_course
+from xlmr_flax.train.state import State, abstract_state, parts_of, place_batch, place_course
+from xlmr_flax.train.step import make_train_step
 
 VOCABULARY, LENGTH, BATCH = 250_002, 64, 8
 

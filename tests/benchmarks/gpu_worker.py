@@ -23,25 +23,27 @@ def ours(work):
     from xlmr_flax.data.batches import TrainingBatches
     from xlmr_flax.model.heads import HeadSpec
     from xlmr_flax.plan.programs import full_examples
-    from xlmr_flax.train import step as steps
+    from xlmr_flax.train.exchanges import make_model
     from xlmr_flax.train.sharding import make_mesh
+    from xlmr_flax.train.state import initial_params, initial_state, place_batch, place_course
+    from xlmr_flax.train.step import make_train_step
 
     mesh = make_mesh(Mesh(data=1), jax.devices()[:1])
     optim = Optim(peak_lr=PEAK_LR, weight_decay=DECAY, clip_norm=CLIP_NORM)
     arch, spec = Architecture(**work["architecture"]), HeadSpec("sequence", work["classes"])
 
     def take(rows, remat):
-        model = steps.make_model(arch, spec, compute=work["compute"], remat=remat, mesh=mesh)
-        params = steps.initial_params(model, mesh, key=jax.random.key(0))
-        state = steps.initial_state(model, optim, mesh, params)
+        model = make_model(arch, spec, compute=work["compute"], remat=remat, mesh=mesh)
+        params = initial_params(model, mesh, key=jax.random.key(0))
+        state = initial_state(model, optim, mesh, params)
         del params
         examples = full_examples("sequence", items=rows, units=1, length=work["length"])
         host = TrainingBatches(examples, np.arange(rows), batch_size=rows, micro_batches=1, seed=0)(0)
-        step, course = steps.make_train_step(model, optim, mesh), steps.place_course(optim, mesh, seed=0, steps=COURSE)
+        step, course = make_train_step(model, optim, mesh), place_course(optim, mesh, seed=0, steps=COURSE)
 
         def one():
             nonlocal state
-            state, outcome = step(state, steps.place_batch(host, mesh, lead=1), course)
+            state, outcome = step(state, place_batch(host, mesh, lead=1), course)
             return outcome
 
         return timed(one, lambda outcome: float(outcome.total))

@@ -24,9 +24,11 @@ from xlmr_flax.config.schema import Mesh, Optim
 from xlmr_flax.data.batch import Batch, Outcome, SequenceTarget, Tally, Tokens
 from xlmr_flax.execute.devices import prepare_cpu
 from xlmr_flax.model.heads import HeadSpec
-from xlmr_flax.train import sharding, step
+from xlmr_flax.train import sharding
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.optimizer import make_optimizer
+from xlmr_flax.train.state import abstract_state, place_batch, place_course
+from xlmr_flax.train.step import make_train_step
 from xlmr_flax.train.watch import Watch
 
 PARAMETERS, SIZE = 133, 8  # with Adam's two moments of each: 399 arrays, and Adam's count and the step
@@ -80,8 +82,8 @@ class Parts(NamedTuple):
 def parts(mesh):
     sharding.STORED = {"encoder": ((r"part\d+$", P()),), "sequence": ()}
     model, optim = Many(HeadSpec("sequence", 2)), Optim()
-    like, course = step.abstract_state(model, optim, mesh), step.place_course(optim, mesh, seed=0, steps=STEPS)
-    return Parts(step.make_train_step(model, optim, mesh), like, host_batch(), course)
+    like, course = abstract_state(model, optim, mesh), place_course(optim, mesh, seed=0, steps=STEPS)
+    return Parts(make_train_step(model, optim, mesh), like, host_batch(), course)
 
 
 def ours(mesh, log):
@@ -92,7 +94,7 @@ def ours(mesh, log):
     def take(number):
         nonlocal state
         began = time.perf_counter()
-        state, outcome = part.train(state, step.place_batch(part.host, mesh, lead=1), part.course)
+        state, outcome = part.train(state, place_batch(part.host, mesh, lead=1), part.course)
         log.step(number, outcome, examples=ROWS, tokens=ROWS * LENGTH)
         return time.perf_counter() - began, state
 
@@ -102,7 +104,7 @@ def ours(mesh, log):
 def alone(mesh, log):
     """What the runtime takes to run our compiled function: its arrays are there, and what it gives stays its own."""
     part = parts(mesh)
-    batch = step.place_batch(part.host, mesh, lead=1)
+    batch = place_batch(part.host, mesh, lead=1)
     compiled = part.train.lower(part.like, batch, part.course).compile()
     leaves = functools.partial(jax.tree.leaves, is_leaf=lambda leaf: leaf is None)  # what is not there counts in both
     wanted = [leaf is not None for leaf in leaves(compiled.input_shardings)]
@@ -131,7 +133,7 @@ def nnx_jit(mesh, log):
 
     def take(number):
         began = time.perf_counter()
-        outcome = train(module, optimizer, step.place_batch(host, mesh, lead=1))
+        outcome = train(module, optimizer, place_batch(host, mesh, lead=1))
         log.step(number, outcome, examples=ROWS, tokens=ROWS * LENGTH)
         return time.perf_counter() - began, nnx.state(module)
 

@@ -50,21 +50,23 @@ def ours():
     from xlmr_flax.config.schema import Mesh, Optim
     from xlmr_flax.execute.devices import prepare_cpu
     from xlmr_flax.model.heads import HeadSpec
-    from xlmr_flax.train import step as steps
+    from xlmr_flax.train.exchanges import make_model
     from xlmr_flax.train.sharding import make_mesh
+    from xlmr_flax.train.state import initial_params, initial_state, place_batch, place_course
+    from xlmr_flax.train.step import make_train_step
 
     prepare_cpu(Mesh())
     mesh, optim = make_mesh(Mesh()), Optim(peak_lr=PEAK_LR, weight_decay=DECAY, clip_norm=CLIP_NORM)
     arch = Architecture(vocab_size=WORDS, **SHAPE)
-    model = steps.make_model(arch, HeadSpec("sequence", CLASSES), compute="float32", remat="none", mesh=mesh)
-    params = steps.initial_params(model, mesh, key=jax.random.key(0))
-    state = steps.initial_state(model, optim, mesh, params)
-    step, course = steps.make_train_step(model, optim, mesh), steps.place_course(optim, mesh, seed=0, steps=STEPS)
+    model = make_model(arch, HeadSpec("sequence", CLASSES), compute="float32", remat="none", mesh=mesh)
+    params = initial_params(model, mesh, key=jax.random.key(0))
+    state = initial_state(model, optim, mesh, params)
+    step, course = make_train_step(model, optim, mesh), place_course(optim, mesh, seed=0, steps=STEPS)
     hosts = {name: batches(packed=name == "packed") for name in ("padded", "packed")}
 
     def take(name, number):
         nonlocal state
-        state, outcome = step(state, steps.place_batch(hosts[name][number % HELD], mesh, lead=1), course)
+        state, outcome = step(state, place_batch(hosts[name][number % HELD], mesh, lead=1), course)
         jax.block_until_ready((state, outcome))
 
     return take

@@ -11,15 +11,10 @@ from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.data.batches import Examples, evaluation_batches
 from xlmr_flax.data.encoded import joined
 from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import make_mesh
-from xlmr_flax.train.step import (
-    initial_params,
-    make_embed_step,
-    make_model,
-    make_predict_step,
-    make_vector_step,
-    place_batch,
-)
+from xlmr_flax.train.state import initial_params, place_batch
+from xlmr_flax.train.step import make_embed_step, make_predict_step, make_vector_step
 
 SPECS = {
     "sequence": HeadSpec("sequence", 3),

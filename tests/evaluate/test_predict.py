@@ -19,8 +19,9 @@ from xlmr_flax.evaluate.spans import best_answers
 from xlmr_flax.model.heads import HeadSpec, SpanLogits
 from xlmr_flax.sources.rows import Answer, Choices, Classified, Question, Tagged
 from xlmr_flax.tasks.catalogue import task
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import make_mesh
-from xlmr_flax.train.step import initial_params, make_model
+from xlmr_flax.train.state import initial_params
 
 LENGTH, VOCABULARY = 24, 45
 TASKS = {"sequence": "xnli", "choice": "cosmosqa", "token": "udpos", "span": "xquad"}

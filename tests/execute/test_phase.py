@@ -30,7 +30,7 @@ from xlmr_flax.report.results import rows_of
 from xlmr_flax.train.checkpoint import SELECTED, SELECTED_ALSO, Checkpoints, load_selected
 from xlmr_flax.train.loop import Stop
 from xlmr_flax.train.sharding import make_mesh
-from xlmr_flax.train.step import abstract_params
+from xlmr_flax.train.state import abstract_params
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from xlmr_flax.model.export import class_name, export, kind_of, state_dict
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.model.hub import architecture
 from xlmr_flax.model.weights import encoder_rows, flat, head_rows, leaves, load, names
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import check_divides, make_mesh, stored
-from xlmr_flax.train.step import abstract_params, make_model
+from xlmr_flax.train.state import abstract_params
 
 KEY = jax.random.key(9)
 WORD = jnp.uint32(7)

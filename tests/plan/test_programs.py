@@ -9,7 +9,7 @@ from xlmr_flax.config.schema import Mesh
 from xlmr_flax.data.batches import TrainingBatches, evaluation_batches
 from xlmr_flax.plan.programs import abstract_batch, forward_flops, full_examples, shapes, training_shapes
 from xlmr_flax.train.sharding import make_mesh
-from xlmr_flax.train.step import place_batch
+from xlmr_flax.train.state import place_batch
 
 TINY = Architecture(
     vocab_size=100, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64

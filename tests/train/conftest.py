@@ -16,15 +16,10 @@ from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.batches import Examples, Masking, TrainingBatches
 from xlmr_flax.data.encoded import joined
 from xlmr_flax.model.heads import HeadSpec
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import dotted, make_mesh, row_shards
-from xlmr_flax.train.step import (
-    State,
-    abstract_state,
-    make_model,
-    make_train_step,
-    place_batch,
-    place_course,
-)
+from xlmr_flax.train.state import State, abstract_state, place_batch, place_course
+from xlmr_flax.train.step import make_train_step
 
 VOCABULARY, LENGTH, BATCH, EXAMPLES = 150, 16, 32, 96
 SPECS = {

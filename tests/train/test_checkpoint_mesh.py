@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xlmr_flax.train.checkpoint import Checkpoints
-from xlmr_flax.train.step import abstract_state, parts_of, state_of
+from xlmr_flax.train.state import abstract_state, parts_of, state_of
 
 STEPS = 20
 

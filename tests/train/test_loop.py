@@ -16,7 +16,7 @@ from xlmr_flax.data.batch import Outcome
 from xlmr_flax.errors import Interrupted, TrainingError
 from xlmr_flax.train.log import Log
 from xlmr_flax.train.loop import Best, Plan, Stop, due, read, train
-from xlmr_flax.train.step import place_batch
+from xlmr_flax.train.state import place_batch
 from xlmr_flax.train.watch import Watch
 
 

@@ -14,7 +14,8 @@ from xlmr_flax.train.mixture import (
     view,
 )
 from xlmr_flax.train.optimizer import make_optimizer_by_part
-from xlmr_flax.train.step import abstract_state, make_train_step, parts_of, place_course, state_of
+from xlmr_flax.train.state import abstract_state, parts_of, place_course, state_of
+from xlmr_flax.train.step import make_train_step
 
 TURNS = ("tags", "tags", "text", "tags", "text", "text")
 KINDS = {"tags": "token", "text": "mlm"}

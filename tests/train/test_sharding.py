@@ -10,8 +10,9 @@ from xlmr_flax.config.schema import Optim
 from xlmr_flax.errors import InputError
 from xlmr_flax.model.weights import flat
 from xlmr_flax.train import sharding
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import STORED, computed, make_mesh, over_fsdp, row_shards, rows_per_shard, stored
-from xlmr_flax.train.step import abstract_params, abstract_state, make_model
+from xlmr_flax.train.state import abstract_params, abstract_state
 
 
 @pytest.fixture

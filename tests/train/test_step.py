@@ -13,21 +13,18 @@ import pytest
 from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.batch import Tally
 from xlmr_flax.plan.programs import train_program
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.optimizer import make_optimizer
-from xlmr_flax.train.step import (
+from xlmr_flax.train.state import (
     State,
-    _train_program,
     abstract_params,
     abstract_state,
     initial_head,
     initial_params,
-    learning_rate,
-    make_model,
-    make_train_step,
     place_batch,
     place_course,
-    train_step,
 )
+from xlmr_flax.train.step import _train_program, learning_rate, make_train_step, train_step
 
 STEPS = 3
 NAN, INF = float("nan"), float("inf")

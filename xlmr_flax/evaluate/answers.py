@@ -28,7 +28,8 @@ from xlmr_flax.sources.rows import Document, Row
 from xlmr_flax.tasks.task import Task
 from xlmr_flax.train.processes import fetch
 from xlmr_flax.train.sharding import row_shards
-from xlmr_flax.train.step import make_embed_step, make_fill_step, make_predict_step, make_vector_step, place_batch
+from xlmr_flax.train.state import place_batch
+from xlmr_flax.train.step import make_embed_step, make_fill_step, make_predict_step, make_vector_step
 
 FEW = 4  # rows of text that do not wait for a large batch to be computed
 MOST_ROWS = 64

@@ -12,7 +12,8 @@ from xlmr_flax.metrics.ranking import DEPTH
 from xlmr_flax.model.build import Model
 from xlmr_flax.sources.rows import Matched
 from xlmr_flax.train.processes import fetch
-from xlmr_flax.train.step import make_vector_step, place_batch
+from xlmr_flax.train.state import place_batch
+from xlmr_flax.train.step import make_vector_step
 
 Ranking = tuple[str, ...]  # ids of documents, the best first
 

@@ -15,7 +15,8 @@ from xlmr_flax.sources.rows import Row
 from xlmr_flax.tasks.task import Task
 from xlmr_flax.train.processes import fetch
 from xlmr_flax.train.sharding import row_shards
-from xlmr_flax.train.step import make_predict_step, place_batch
+from xlmr_flax.train.state import place_batch
+from xlmr_flax.train.step import make_predict_step
 
 # A label word · an option's number · a tuple of tags · an answer, or a Guess where there may be none · a ranking.
 Prediction = Any

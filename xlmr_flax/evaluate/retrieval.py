@@ -15,7 +15,8 @@ from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import Pooling
 from xlmr_flax.sources.rows import Mined
 from xlmr_flax.train.processes import fetch
-from xlmr_flax.train.step import make_embed_step, place_batch
+from xlmr_flax.train.state import place_batch
+from xlmr_flax.train.step import make_embed_step
 
 POOLINGS: dict[str, Pooling] = {"mean": "mean", "cls": "first"}
 

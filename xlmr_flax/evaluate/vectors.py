@@ -15,7 +15,8 @@ from xlmr_flax.evaluate.answers import batch_rows
 from xlmr_flax.evaluate.retrieval import POOLINGS
 from xlmr_flax.model.build import Model
 from xlmr_flax.train.processes import fetch
-from xlmr_flax.train.step import make_embed_step, place_batch
+from xlmr_flax.train.state import place_batch
+from xlmr_flax.train.step import make_embed_step
 
 TEXTS_AT_ONCE = 4096
 

@@ -14,7 +14,7 @@ from xlmr_flax.train.checkpoint import Checkpoints, load_selected
 from xlmr_flax.train.loop import Best
 from xlmr_flax.train.mixture import abstract_state_of, initial_state_of
 from xlmr_flax.train.processes import put
-from xlmr_flax.train.step import State, abstract_params, initial_head, initial_params, parts_of, state_of
+from xlmr_flax.train.state import State, abstract_params, initial_head, initial_params, parts_of, state_of
 
 Models = Mapping[str, Model]
 

@@ -26,8 +26,9 @@ from xlmr_flax.tasks.files import other_release, rows
 from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.task import Head, Task
 from xlmr_flax.train.average import averaged_steps
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
-from xlmr_flax.train.step import abstract_params, make_model
+from xlmr_flax.train.state import abstract_params
 
 
 class Chosen(NamedTuple):

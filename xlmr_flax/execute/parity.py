@@ -23,9 +23,11 @@ from xlmr_flax.execute.trained import Trained
 from xlmr_flax.model import weights
 from xlmr_flax.model.decoding import Guesses
 from xlmr_flax.model.export import class_name
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.processes import fetch, put
 from xlmr_flax.train.sharding import row_shards
-from xlmr_flax.train.step import abstract_params, make_model, make_predict_step, make_vector_step, place_batch
+from xlmr_flax.train.state import abstract_params, place_batch
+from xlmr_flax.train.step import make_predict_step, make_vector_step
 
 LENGTH = 16
 SEED = 0

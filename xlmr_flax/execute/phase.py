@@ -48,7 +48,8 @@ from xlmr_flax.train.mixture import Models, abstract_params_of, make_mixed_step,
 from xlmr_flax.train.optimizer import make_optimizer_by_part
 from xlmr_flax.train.processes import NODE_SECONDS
 from xlmr_flax.train.sharding import row_shards
-from xlmr_flax.train.step import State, TrainStep, make_train_step, parts_of, place_batch, place_course
+from xlmr_flax.train.state import State, parts_of, place_batch, place_course
+from xlmr_flax.train.step import TrainStep, make_train_step
 from xlmr_flax.train.watch import SickError, Watch
 
 MEAN = "mean"  # what a phase of several tasks selects by

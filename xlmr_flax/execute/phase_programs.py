@@ -45,9 +45,9 @@ from xlmr_flax.plan.programs import (
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.task import Task
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.optimizer import make_optimizer_by_part
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
-from xlmr_flax.train.step import make_model
 
 # Shapes of published weights and the rows of their word tables, so that planning with them fetches nothing.
 PUBLISHED = {

@@ -26,7 +26,7 @@ from xlmr_flax.plan.table import print_outcomes, print_phases, print_programs
 from xlmr_flax.report.ahead import Slice, hours_path
 from xlmr_flax.storage.copies import local_of
 from xlmr_flax.storage.places import write_json
-from xlmr_flax.train.step import abstract_state
+from xlmr_flax.train.state import abstract_state
 
 Say = Callable[[str], None]
 

@@ -17,8 +17,8 @@ from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.labels import with_labels
 from xlmr_flax.tasks.text import text_rows
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import row_shards, rows_per_shard
-from xlmr_flax.train.step import make_model
 
 Checks = Iterator[tuple[Hashable, Callable[[], object]]]  # equal keys: the same check
 

@@ -9,8 +9,9 @@ from xlmr_flax.storage.places import create, json_text, write_json
 from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.train import processes
 from xlmr_flax.train.checkpoint import save_selected
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.processes import put
-from xlmr_flax.train.step import abstract_params, make_model
+from xlmr_flax.train.state import abstract_params
 
 
 def hand_over(node: PhaseNode, context: Context) -> None:

@@ -33,9 +33,10 @@ from xlmr_flax.tasks.catalogue import task
 from xlmr_flax.tasks.files import rows
 from xlmr_flax.tasks.labels import labelled_as, ordered_as
 from xlmr_flax.tasks.task import Task
+from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.loop import Stop
 from xlmr_flax.train.processes import put, several
-from xlmr_flax.train.step import abstract_params, make_model
+from xlmr_flax.train.state import abstract_params
 
 PREDICT_LENGTH = 512  # of a model that does not say what it was trained at
 

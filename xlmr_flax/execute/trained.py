@@ -24,7 +24,8 @@ from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.storage.copies import copy_of
 from xlmr_flax.tasks.task import Head, Task
 from xlmr_flax.train.checkpoint import SELECTED, load_selected
-from xlmr_flax.train.step import abstract_params, make_model
+from xlmr_flax.train.exchanges import make_model
+from xlmr_flax.train.state import abstract_params
 
 
 class Trained(NamedTuple):

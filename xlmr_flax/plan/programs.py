@@ -19,16 +19,8 @@ from xlmr_flax.model.heads import Pooling
 from xlmr_flax.model.smoothing import Smoothing
 from xlmr_flax.train.optimizer import make_optimizer
 from xlmr_flax.train.sharding import ROWS, TOKENS
-from xlmr_flax.train.step import (
-    Course,
-    MakeOptimizer,
-    abstract_params,
-    abstract_state,
-    make_embed_step,
-    make_predict_step,
-    make_train_step,
-    make_vector_step,
-)
+from xlmr_flax.train.state import Course, MakeOptimizer, abstract_params, abstract_state
+from xlmr_flax.train.step import make_embed_step, make_predict_step, make_train_step, make_vector_step
 
 SAMPLED_STEPS = 64  # of a phase, to see how often each shape comes
 

@@ -15,17 +15,16 @@ from xlmr_flax.data.batch import Batch, Outcome
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.smoothing import Smoothing
 from xlmr_flax.train.optimizer import make_optimizer_by_part
-from xlmr_flax.train.step import (
+from xlmr_flax.train.state import (
     Course,
     Params,
     State,
-    TrainStep,
     abstract_params,
     abstract_state,
     initial_head_opt,
     initial_state,
-    make_train_step,
 )
+from xlmr_flax.train.step import TrainStep, make_train_step
 
 Models = Mapping[str, Model]  # by task; they differ in their heads
 
