@@ -125,6 +125,13 @@ def test_a_pod_sends_besides_at_most_its_share_of_the_gradient_twice(small, cach
         assert sent(eight) < sent(pod) <= sent(eight) + 2 * share * (1 - 1 / data)
 
 
+def test_gradients_of_weights_that_lie_over_all_chips_of_a_larger_slice_are_shared_out(small, cache):
+    """A sum that is made whole on every chip sends twice as much; what is in the program now is of vectors alone."""
+    words = small(MANY_HEADS), "mesh.fsdp=16", "--topology", "v5e:4x4"
+    found = trained(*words, cache=cache)["collectives"]
+    assert found["all-reduce"]["bytes"] < found.get("reduce-scatter", {"bytes": 0})["bytes"] / 2
+
+
 def test_a_packed_step_of_256_examples(cache, tmp_path):
     """Lengths like those of XNLI's English: the batch is the one that packing makes of them in the first step."""
     step = trained(REFERENCE, "--topology", "v5e:2x4", *packed(tmp_path), cache=cache)

@@ -1,11 +1,13 @@
 """A model laid out on a mesh: where its weights and rows lie while it computes, and what devices exchange for it."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -15,6 +17,8 @@ from xlmr_flax.model.build import Model, build
 from xlmr_flax.model.encoder import Place, take_rows
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.train.sharding import ROWS, TOKENS, computed, dotted, layer_stored, over_fsdp
+
+STRAIGHT = 8  # devices over which a sum is shared out at once
 
 
 @functools.lru_cache(maxsize=32)
@@ -112,10 +116,36 @@ def _gathered(path: Any, leaf: jax.Array) -> jax.Array:
         return leaf
     axis = layout.index("fsdp")
     rows = jnp.moveaxis(leaf, axis, 0)
-    whole = jax.lax.all_gather(rows.reshape(len(rows), -1), "fsdp", axis=0, tiled=True)
+    whole = _whole(rows.reshape(len(rows), -1))
     if leaf.ndim > 2 and jax.lax.axis_size("fsdp") > 1:
         whole = with_layout_constraint(whole, Layout((0, 1)))
     return jnp.moveaxis(jax.lax.optimization_barrier(whole).reshape(-1, *rows.shape[1:]), 0, axis)
+
+
+@jax.custom_vjp
+def _whole(share: jax.Array) -> jax.Array:
+    """All devices' shares of a matrix, one below the other."""
+    return jax.lax.all_gather(share, "fsdp", axis=0, tiled=True)
+
+
+_whole.defvjp(lambda share: (_whole(share), None), lambda _, back: (_shared_out(back),))
+
+
+def _shared_out(x: jax.Array) -> jax.Array:
+    """The sum over fsdp, of which every device gets its share of the first axis.
+
+    Over all chips of a larger slice a TPU makes it whole on every chip, which sends twice as much; over the columns of
+    a rectangle of chips and then over its rows it does not.
+    """
+    scatter = functools.partial(jax.lax.psum_scatter, axis_name="fsdp", scatter_dimension=0, tiled=True)
+    count = jax.lax.axis_size("fsdp")
+    if count <= STRAIGHT or jax.lax.axis_size("data") > 1:
+        return scatter(x)
+    columns = max(n for n in range(1, math.isqrt(count) + 1) if count % n == 0)
+    rectangle = np.arange(count).reshape(-1, columns)
+    for groups in (rectangle.T, rectangle):
+        x = scatter(x, axis_index_groups=groups.tolist())
+    return x
 
 
 def _words(words_VD: jax.Array, ids_BL: jax.Array, *, mesh: Mesh, compute: Any) -> jax.Array:
@@ -136,7 +166,7 @@ def _words(words_VD: jax.Array, ids_BL: jax.Array, *, mesh: Mesh, compute: Any) 
         elsewhere_BL = jnp.where((ids_BL >= 0) & (ids_BL < size), 0, jnp.nan)  # beyond the table is nowhere, and shows
         x_BLD = jnp.where(here_BL[..., None], take_rows(words_VD, row_BL), elsewhere_BL[..., None])
         x_BLD = jax.lax.psum(x_BLD, "tensor")
-        return jax.lax.psum_scatter(x_BLD, "fsdp", scatter_dimension=0, tiled=True)
+        return _shared_out(x_BLD)
 
     def add_up(words_VD: jax.Array, ids_BL: jax.Array, back_BLD: jax.Array) -> jax.Array:
         row_BL, here_BL = own(ids_BL, len(words_VD))
