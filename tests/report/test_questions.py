@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -135,6 +136,16 @@ def test_a_curve_that_falls_is_written_with_a_minus(tmp_path):
     row = fit_table(found, size_curves(found, phases(found.loaded))).rows[0]
     assert re.match(r"\d+\.\d − \d+", row[2].text)
     assert row[5].text == "no gain"
+
+
+def test_there_is_no_band_where_the_examples_of_one_size_are_not_kept(sized, tmp_path):
+    where = shutil.copytree(sized.parent, tmp_path / "runs") / sized.name
+    for folder in (where.parent / "evals").glob("xnli-1000 examples*"):
+        shutil.rmtree(folder)
+    found = evidence(where)
+    one, other = size_curves(found, phases(found.loaded))
+    assert (one.draws, one.needed.low, one.needed.high) == (None, None, None)
+    assert other.needed.low < other.needed.high
 
 
 def test_a_size_that_is_not_known_is_left_out_and_said(tmp_path):

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xlmr_flax.report.bootstrap import Estimate, estimate
+from xlmr_flax.report.bootstrap import Estimate, Sample, difference, estimate
 from xlmr_flax.report.cells import Cell, Table, interval, number, percent, points, slug, table, words
 from xlmr_flax.report.compare import ALL, OTHERS, chosen_langs
 from xlmr_flax.report.curves import (
-    BAND,
     FEWEST_SIZES,
     POWER,
     SATURATING,
@@ -48,6 +47,7 @@ class Curve(NamedTuple):
     column: Column
     over: str
     points: list[Point]
+    gain: Estimate  # from the smallest to the largest
     fit: Fit | None
     needed: Needed | None
     note: str
@@ -65,17 +65,15 @@ class Curve(NamedTuple):
 
     @property
     def draws(self) -> np.ndarray | None:
-        """The draws of all points together, None where some have none."""
+        """The draws of all points together, None where some have none, or have others than the rest."""
         drawn = [point.score.draws_B for point in self.points]
-        return None if any(one is None for one in drawn) else np.stack(drawn, axis=1)
+        kinds = {point.score.drawn for point in self.points}
+        return None if len(kinds) > 1 or any(one is None for one in drawn) else np.stack(drawn, axis=1)
 
     @property
     def is_flat(self) -> bool:
-        """Whether the 95 % interval of the difference between the largest and the smallest size has zero in it."""
-        if self.draws is None:
-            return False
-        low, high = np.percentile(self.draws[:, -1] - self.draws[:, 0], BAND)
-        return bool(low <= 0 <= high)
+        """Whether the gain's 95 % interval has zero in it."""
+        return self.gain.low is not None and self.gain.low <= 0 <= self.gain.high
 
     @property
     def unfitted(self) -> str:
@@ -91,18 +89,22 @@ def size_curves(evidence: Evidence, phases: Sequence[Phase], chosen: str | None 
             over = OTHERS if any(line.others for line in evidence.lines if line.column == column) else ALL
             lines = [(arm, examples, evidence.line(arm, column, chosen)) for arm, examples in arms]
             there = [
-                Point(arm, examples, estimate(evidence.sample(line, langs)))
+                (arm, examples, evidence.sample(line, langs))
                 for arm, examples, line in lines
                 if line and (langs := chosen_langs(line, over))
             ]
-            if len({point.examples for point in there}) > 1:
-                found.append(_curve(axis, name, column, over, sorted(there, key=lambda one: one.examples), note))
+            if len({examples for _, examples, _ in there}) > 1:
+                found.append(_curve(axis, name, column, over, sorted(there, key=lambda one: one[1]), note))
     return found
 
 
-def _curve(axis: str, name: str, column: Column, over: str, there: list[Point], note: str) -> Curve:
-    bare = Curve(axis, name, column, over, there, None, None, note)
-    through = None if bare.is_flat else fit(bare.x, np.array([point.score.value for point in there]))
+def _curve(
+    axis: str, name: str, column: Column, over: str, there: Sequence[tuple[str, int, Sample]], note: str
+) -> Curve:
+    points = [Point(arm, examples, estimate(sample)) for arm, examples, sample in there]
+    gain = difference(there[-1][2], there[0][2])
+    bare = Curve(axis, name, column, over, points, gain, None, None, note)
+    through = None if bare.is_flat else fit(bare.x, np.array([point.score.value for point in points]))
     return bare._replace(fit=through, needed=through and needed(through, bare.x, bare.draws))
 
 
