@@ -16,8 +16,9 @@ import numpy as np
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.schema import Mesh, Optim
-from xlmr_flax.data.batches import Examples, TrainingBatches
+from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.train.checkpoint import Checkpoints
 from xlmr_flax.train.exchanges import make_model

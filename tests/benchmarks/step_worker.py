@@ -18,8 +18,9 @@ HELD = 8  # batches that are made before anything is measured, and used again an
 def batches(*, packed):
     """Random words in units as long as those of XNLI's English: log-normal, mean 42, 95th percentile 80."""
     from xlmr_flax.data.batch import Batch
-    from xlmr_flax.data.batches import Examples, TrainingBatches
+    from xlmr_flax.data.batches import TrainingBatches
     from xlmr_flax.data.encoded import joined
+    from xlmr_flax.data.examples import Examples
 
     random = np.random.default_rng(0)
     drawn = np.exp(np.log(38) + 0.45 * random.standard_normal(EXAMPLES))

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, models
 
-from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
+from xlmr_flax.data.batches import TrainingBatches, evaluation_batches
 from xlmr_flax.data.cache import cached
 from xlmr_flax.data.encode import encode_sequence
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.tokenizer import SPECIAL_WORDS, TEXTS_AT_ONCE, Tokenizer, load_tokenizer, train_tokenizer
 from xlmr_flax.sources.rows import Classified
 

@@ -5,9 +5,10 @@ import time
 import numpy as np
 import pytest
 
-from xlmr_flax.data.batches import Examples, TrainingBatches
+from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.data.cache import cached
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.train.loop import read
 
 pytestmark = pytest.mark.bench

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
+from xlmr_flax.data.batches import TrainingBatches, evaluation_batches
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.packing import pack
 
 pytestmark = pytest.mark.bench

@@ -10,15 +10,14 @@ from xlmr_flax.data.batch import IGNORED
 from xlmr_flax.data.batches import (
     EVALUATION_SHAPES,
     TRAINING_SHAPES,
-    Examples,
-    Masking,
     TrainingBatches,
     evaluation_batches,
-    hide,
     real_tokens,
     rungs,
 )
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.masking import Masking, hide
 
 PAD, MASK = 1, 4
 SPECIALS = (0, 1, 2, 3, 4)

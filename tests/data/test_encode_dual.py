@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlmr_flax.data.batches import Examples, TrainingBatches
+from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.data.encode import encode_sentences, encode_sequence
 from xlmr_flax.data.encode_dual import encode_documents, encode_dual
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.errors import InputError
 from xlmr_flax.sources.rows import Classified, Document, Matched
 

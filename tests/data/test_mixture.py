@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlmr_flax.config.schema import Phase
-from xlmr_flax.data.batches import Examples, TrainingBatches
+from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.mixture import MixedBatches, drawn, steps_over, taken, training_batches
 
 RATES = (0.6, 0.3, 0.1)

@@ -7,16 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlmr_flax.data.batch import IGNORED
-from xlmr_flax.data.batches import (
-    EVALUATION_SHAPES,
-    TRAINING_SHAPES,
-    Examples,
-    Masking,
-    TrainingBatches,
-    evaluation_batches,
-    real_tokens,
-)
+from xlmr_flax.data.batches import EVALUATION_SHAPES, TRAINING_SHAPES, TrainingBatches, evaluation_batches, real_tokens
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.masking import Masking
 from xlmr_flax.data.packing import SLOT, Shape, groups, ladder, pack, packed, row_lengths
 
 PAD, MASK = 1, 4

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlmr_flax.data import order
-from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
+from xlmr_flax.data.batches import TrainingBatches, evaluation_batches
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.order import items_at
 from xlmr_flax.train.loop import read
 

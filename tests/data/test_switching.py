@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from xlmr_flax.data.batches import Examples, TrainingBatches
+from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.data.encode import encode_choice, encode_sequence, encode_span, encode_token
 from xlmr_flax.data.encoded import named
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.switching import Switch
 from xlmr_flax.sources.rows import Answer, Choices, Classified, Question, Tagged
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from xlmr_flax.config.schema import Mesh as MeshSizes
-from xlmr_flax.data.batches import Examples
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.evaluate.dual import embed, rankings
 from xlmr_flax.evaluate.predict import predict, rows_of
 from xlmr_flax.sources.rows import Matched

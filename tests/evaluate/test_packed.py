@@ -8,8 +8,9 @@ import pytest
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.schema import Mesh as MeshSizes
-from xlmr_flax.data.batches import Examples, evaluation_batches
+from xlmr_flax.data.batches import evaluation_batches
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import make_mesh

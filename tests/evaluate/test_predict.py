@@ -10,8 +10,9 @@ import pytest
 
 from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.schema import Mesh as MeshSizes
-from xlmr_flax.data.batches import Examples, Shown
-from xlmr_flax.data.examples import encode
+from xlmr_flax.data.batches import Shown
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.load import encode
 from xlmr_flax.data.tokenizer import load_tokenizer, train_tokenizer
 from xlmr_flax.evaluate import predict as predicting
 from xlmr_flax.evaluate.predict import predict, rows_of

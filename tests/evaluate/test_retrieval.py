@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlmr_flax.config.schema import Mesh as MeshSizes
-from xlmr_flax.data.batches import Examples
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.evaluate.retrieval import Setting, centred, embed, mined_scores, nearest, unique
 from xlmr_flax.sources.rows import Mined
 from xlmr_flax.train.sharding import make_mesh

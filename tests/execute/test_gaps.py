@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from xlmr_flax.data.examples import load_examples
+from xlmr_flax.data.load import load_examples
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.answer import predict_inputs
 from xlmr_flax.execute.local import run_nodes

@@ -12,7 +12,7 @@ import pytest
 from datasets import List, Value
 from rich.console import Console
 
-from xlmr_flax.data.examples import encode
+from xlmr_flax.data.load import encode
 from xlmr_flax.data.tokenizer import load_tokenizer, train_tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.execute.phase import releases_of

@@ -13,8 +13,10 @@ from jax.sharding import Mesh
 from xlmr_flax.config.architecture import PRESETS, Architecture
 from xlmr_flax.config.schema import Mesh as MeshSizes
 from xlmr_flax.config.schema import Optim
-from xlmr_flax.data.batches import Examples, Masking, TrainingBatches
+from xlmr_flax.data.batches import TrainingBatches
 from xlmr_flax.data.encoded import joined
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.masking import Masking
 from xlmr_flax.model.heads import HeadSpec
 from xlmr_flax.train.exchanges import make_model
 from xlmr_flax.train.sharding import dotted, make_mesh, row_shards

@@ -1,134 +1,209 @@
-"""From a task's files to encoded examples, through the cache."""
+"""Encoded examples of one head kind, and how they lie in the rows of a batch.
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+Letters as in batch.py; here N are the units of a batch and T all their tokens, in the order of the batch.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from xlmr_flax.config.schema import TextFiles
-from xlmr_flax.config.settings import what
-from xlmr_flax.data.batches import Examples, Masking
-from xlmr_flax.data.cache import cached, entry
-from xlmr_flax.data.encode import (
-    Encoded,
-    encode_choice,
-    encode_sentences,
-    encode_sequence,
-    encode_span,
-    encode_text,
-    encode_token,
+from xlmr_flax.data.batch import (
+    IGNORED,
+    Batch,
+    ChoiceTarget,
+    DualTarget,
+    EmbeddingTarget,
+    MaskedTarget,
+    SequenceTarget,
+    SpanTarget,
+    Tokens,
+    TokenTarget,
 )
-from xlmr_flax.data.encode_dual import encode_documents, encode_dual
-from xlmr_flax.data.encoded import named, together
-from xlmr_flax.data.tokenizer import Tokenizer
-from xlmr_flax.sources.rows import Document, Row
-from xlmr_flax.tasks.files import found
-from xlmr_flax.tasks.fingerprints import fingerprints, text_fingerprints
-from xlmr_flax.tasks.task import Head, Task, identity
-from xlmr_flax.tasks.text import text_found
+from xlmr_flax.data.encoded import Encoded, name_of
+from xlmr_flax.data.masking import Masking, hide
+from xlmr_flax.data.order import first_items
+from xlmr_flax.data.packing import SLOT, Layout, alone, ranks
 
 
-def load_examples(
-    task: Task, spec: str, lang: str, *, data: Path, tokenizer: Tokenizer, length: int, cache: Path
-) -> Examples:
-    """One split in one language; its files are read only when the cache does not have it."""
+@dataclass(frozen=True)
+class Examples:
+    """Encoded examples of one head kind; an item is what a batch counts."""
 
-    def build() -> Encoded:
-        split = found(task, spec, lang, data)
-        encoded = named(encode(task.head, split.rows, tokenizer, length), (row.id for row in split.rows), lang)
-        return encoded._replace(counts=encoded.counts | split.counts)
+    kind: str
+    encoded: Encoded
+    length: int  # tokens a row at most
+    pad: int  # id of <pad>
+    units_per_item: int = 1  # choices, queries with their documents: the units of an example are never parted
+    masking: Masking | None = None
+    entry: str | None = None  # where in the cache they are
 
-    key = _whole(_key_of(task, spec, [lang], data), tokenizer, length)
-    encoded = cached(cache, key, build)
-    return Examples(task.head.kind, encoded, length, tokenizer.pad, units_per_item=task.head.units, entry=entry(key))
+    @property
+    def items(self) -> int:
+        """How many there are: examples, or windows and pieces where an example may be cut into several."""
+        return (len(self.encoded.start) - 1) // self.units_per_item
+
+    def lengths(self) -> np.ndarray:
+        """The longest unit of each item, in tokens."""
+        lengths = np.diff(self.encoded.start)
+        return lengths.reshape(-1, self.units_per_item).max(axis=1)
+
+    def subset(self, limit: int | None, *, seed: int) -> np.ndarray:
+        """The items of `limit` examples, of every class in its share; one that is cut into several is taken whole."""
+        of_item = np.asarray(self.encoded.example)[:: self.units_per_item]
+        numbers = np.unique(of_item)
+        classes = np.asarray(self.encoded.label)[numbers] if self.kind == "sequence" else None
+        taken = first_items(len(numbers), limit=limit, seed=seed, classes=classes)
+        return np.flatnonzero(np.isin(of_item, numbers[taken]))
+
+    def first_rows(self, count: int) -> "Examples":
+        """The examples of the first rows of their file only."""
+        encoded = self.encoded
+        units = int(np.searchsorted(encoded.example, count))
+        tokens = int(encoded.start[units])
+        part = encoded._replace(
+            ids=encoded.ids[:tokens],
+            start=encoded.start[: units + 1],
+            example=encoded.example[:units],
+            label=encoded.label[: {"token": tokens, "span": units}.get(self.kind, count)],
+            where=encoded.where[:tokens],
+            cut=encoded.cut[:units],
+            name=encoded.name[: encoded.name_start[count]] if len(encoded.name_start) else encoded.name,
+            name_start=encoded.name_start[: count + 1],
+        )
+        return replace(self, encoded=part)
+
+    def name(self, item: int) -> tuple[str, str]:
+        """The language of an item's row, "" where it has none, and the row's id."""
+        return name_of(self.encoded, int(self.encoded.example[item * self.units_per_item]))
+
+    def units(self, items: np.ndarray) -> np.ndarray:
+        """The numbers of the items' units; −1 for those of an item below 0."""
+        units_EN = items[:, None] * self.units_per_item + np.arange(self.units_per_item)
+        return np.where(items[:, None] < 0, -1, units_EN).reshape(-1)
+
+    def loads(self, units: np.ndarray, length: int) -> np.ndarray:
+        """The tokens that each unit takes of a packed row of this length.
+
+        They may be more than it has: so a row never holds more units, or more hidden tokens, than there is room for.
+        """
+        sizes = self._sizes(units)
+        loads = np.maximum(sizes, min(SLOT, length))
+        if self.masking is None:
+            return loads
+        most = self.masking.places(length, packed=True)
+        return np.maximum(loads, np.ceil(self.masking.hidden(sizes) * length / most).astype(np.int64))
+
+    def batch(self, items: np.ndarray, *, length: int, noise: np.random.Generator | None = None) -> Batch:
+        """Rows of these items at one length, a unit a row; items below 0 become rows of padding with weight 0."""
+        return self.laid(items, alone(len(items) * self.units_per_item, length), noise=noise)
+
+    def laid(self, items: np.ndarray, layout: Layout, *, noise: np.random.Generator | None = None) -> Batch:
+        """These items, their units where `layout` has them; what is of items below 0 has weight 0 and no tokens."""
+        held = self._held(items, layout)
+        ids, unit, position = (np.full(layout.rows * layout.length, fill, np.int32) for fill in (self.pad, -1, 0))
+        ids[held.target_T] = self.encoded.ids[held.source_T]
+        unit[held.target_T] = held.unit_T
+        position[held.target_T] = held.within_T
+        target = getattr(self, f"_{self.kind}")(held, ids, noise)
+        return Batch(Tokens(*(x.reshape(layout.rows, layout.length) for x in (ids, unit, position))), target)
+
+    def _held(self, items: np.ndarray, layout: Layout) -> "_Held":
+        units = self.units(items)
+        (real_N,) = np.nonzero(units >= 0)
+        sizes = self._sizes(units[real_N])
+        assert sizes.max(initial=0) <= layout.length, f"a unit of {sizes.max()} tokens in rows of {layout.length}"
+        within_T = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        to_N = layout.row_N[real_N] * layout.length + layout.offset_N[real_N]
+        return _Held(
+            items=items,
+            real_N=real_N,
+            layout=layout,
+            sizes=sizes,
+            unit_T=np.repeat(real_N, sizes),
+            within_T=within_T,
+            source_T=np.repeat(self.encoded.start[units[real_N]], sizes) + within_T,
+            target_T=np.repeat(to_N, sizes) + within_T,
+        )
+
+    def _sizes(self, units: np.ndarray) -> np.ndarray:
+        return self.encoded.start[units + 1] - self.encoded.start[units]
+
+    def _sequence(self, held: "_Held", ids: np.ndarray, noise: object) -> SequenceTarget:
+        label_BS = held.by_slot(_take(self.encoded.label, held.items))
+        return SequenceTarget(held.firsts(), label_BS, held.by_slot(held.weights()).astype(np.float32))
+
+    def _choice(self, held: "_Held", ids: np.ndarray, noise: object) -> ChoiceTarget:
+        return ChoiceTarget(held.firsts(), self._places(held), _take(self.encoded.label, held.items), held.weights())
+
+    def _token(self, held: "_Held", ids: np.ndarray, noise: object) -> TokenTarget:
+        label = np.full_like(ids, IGNORED)
+        label[held.target_T] = self.encoded.label[held.source_T]
+        return TokenTarget(label.reshape(held.layout.rows, -1))
+
+    def _span(self, held: "_Held", ids: np.ndarray, noise: object) -> SpanTarget:
+        within_N2 = np.where(held.items[:, None] >= 0, self.encoded.label[np.maximum(held.items, 0)], 0)
+        start_BS, end_BS = (held.by_slot(held.layout.offset_N + within_N) for within_N in within_N2.T)
+        return SpanTarget(held.firsts(), start_BS, end_BS, held.by_slot(held.weights()).astype(np.float32))
+
+    def _dual(self, held: "_Held", ids: np.ndarray, noise: object) -> DualTarget:
+        return DualTarget(held.firsts(), self._places(held), _take(self.encoded.label, held.items), held.weights())
+
+    def _embedding(self, held: "_Held", ids: np.ndarray, noise: object) -> EmbeddingTarget:
+        return EmbeddingTarget(held.firsts())
+
+    def _mlm(self, held: "_Held", ids: np.ndarray, noise: np.random.Generator | None) -> MaskedTarget:
+        """Hides with the units one above the other, so that what is hidden does not depend on the layout."""
+        assert self.masking is not None
+        assert noise is not None
+        layout, masking = held.layout, self.masking
+        sizes_N = np.zeros(len(layout.row_N), np.int64)
+        sizes_N[held.real_N] = held.sizes
+        real_NL = np.arange(sizes_N.max(initial=1)) < sizes_N[:, None]
+        ids_NL = np.full(real_NL.shape, self.pad, np.int32)
+        ids_NL[real_NL] = ids[held.target_T]
+        within_NG, label_NG = hide(ids_NL, real_NL, masking, length=self.length, noise=noise)
+        ids[held.target_T] = ids_NL[real_NL]
+        unit, place = np.nonzero(label_NG != IGNORED)
+        order = np.argsort(layout.row_N[unit], kind="stable")
+        unit, place = unit[order], place[order]
+        row, most = layout.row_N[unit], masking.places(layout.length, packed=layout.slots > 1)
+        masked_BG = np.zeros((layout.rows, most), np.int32)
+        label_BG = np.full((layout.rows, most), IGNORED, np.int32)
+        masked_BG[row, ranks(row)] = layout.offset_N[unit] + within_NG[unit, place]
+        label_BG[row, ranks(row)] = label_NG[unit, place]
+        return MaskedTarget(masked_BG, label_BG)
+
+    def _places(self, held: "_Held") -> np.ndarray:
+        place_N = np.zeros(len(held.layout.row_N), np.int32)
+        place_N[held.real_N] = held.layout.places()[held.real_N]
+        return place_N.reshape(-1, self.units_per_item)
 
 
-def load_languages(
-    task: Task, spec: str, langs: Sequence[str], *, data: Path, tokenizer: Tokenizer, length: int, cache: Path
-) -> Examples:
-    """One split in several languages: the rows of the first, then those of the second, and so on."""
-    parts = [
-        load_examples(task, spec, lang, data=data, tokenizer=tokenizer, length=length, cache=cache) for lang in langs
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    # Kept as one more entry, so that a training run maps one file and holds none of it in memory.
-    key = _whole(_key_of(task, spec, langs, data), tokenizer, length)
-    encoded = cached(cache, key, lambda: together([part.encoded for part in parts]))
-    return dataclasses.replace(parts[0], encoded=encoded, entry=entry(key))
+class _Held(NamedTuple):
+    """What a batch holds: its items, and where each token comes from and goes to."""
+
+    items: np.ndarray
+    real_N: np.ndarray  # the units that are no padding
+    layout: Layout
+    sizes: np.ndarray  # of the real units
+    unit_T: np.ndarray
+    within_T: np.ndarray
+    source_T: np.ndarray  # in the encoded ids
+    target_T: np.ndarray  # in the flattened (B · L)
+
+    def weights(self) -> np.ndarray:
+        return (self.items >= 0).astype(np.float32)
+
+    def firsts(self) -> np.ndarray:
+        return self.by_slot(self.layout.offset_N)
+
+    def by_slot(self, values_N: np.ndarray) -> np.ndarray:
+        """Values of the units as BS, 0 where there is none."""
+        values_BS = np.zeros((self.layout.rows, self.layout.slots), np.int32)
+        values_BS[self.layout.row_N[self.real_N], self.layout.slot_N[self.real_N]] = values_N[self.real_N]
+        return values_BS
 
 
-def encoded_rows(head: Head, rows: Sequence[Row], tokenizer: Tokenizer, length: int) -> Examples:
-    """Rows that no cache keeps: they come from outside, or without labels."""
-    encoded = encode(head, rows, tokenizer, length)
-    return Examples(head.kind, encoded, length, tokenizer.pad, units_per_item=head.units)
-
-
-def load_text(
-    text: TextFiles, *, data: Path, tokenizer: Tokenizer, length: int, mask_rate: float, cache: Path
-) -> Examples:
-    """The experiment's text, to be masked."""
-    key = _whole({"text": what(text), "files": sorted(text_fingerprints(text, data).items())}, tokenizer, length)
-
-    def build() -> Encoded:
-        whole = text_found(text, data)
-        encoded = named(encode_text(whole.rows, tokenizer, length), (row.id for row in whole.rows), "")
-        return encoded._replace(counts=encoded.counts | whole.counts)
-
-    masking = masking_of(tokenizer, mask_rate)
-    return Examples("mlm", cached(cache, key, build), length, tokenizer.pad, masking=masking, entry=entry(key))
-
-
-def masking_of(tokenizer: Tokenizer, mask_rate: float) -> Masking:
-    """How a phase hides a tokenizer's words."""
-    specials = (tokenizer.bos, tokenizer.pad, tokenizer.eos, tokenizer.unk, tokenizer.mask)
-    words = np.setdiff1d(np.arange(tokenizer.vocab_size), specials)
-    return Masking(mask_rate, tokenizer.mask, words, specials)
-
-
-def load_sentences(
-    sentences: Sequence[str], *, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
-) -> Examples:
-    """Single sentences, to be embedded."""
-    whole = _whole(key, tokenizer, length)
-    encoded = cached(cache, whole, lambda: encode_sentences(sentences, tokenizer, length))
-    return Examples("embedding", encoded, length, tokenizer.pad)
-
-
-def load_documents(
-    documents: Sequence[Document], *, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
-) -> Examples:
-    """Documents with what surrounds them, to be embedded."""
-    whole = _whole(key, tokenizer, length)
-    encoded = cached(cache, whole, lambda: encode_documents(documents, tokenizer, length))
-    return Examples("embedding", encoded, length, tokenizer.pad)
-
-
-def encode(head: Head, found: Sequence[Row], tokenizer: Tokenizer, length: int) -> Encoded:
-    """Rows as the head wants them."""
-    match head.kind:
-        case "sequence":
-            return encode_sequence(found, head.labels, tokenizer, length)
-        case "choice":
-            return encode_choice(found, tokenizer, length)
-        case "token":
-            return encode_token(found, head.labels, tokenizer, length, others=head.labels_read)
-        case "span":
-            return encode_span(found, tokenizer, length)
-        case "dual":
-            return encode_dual(found, tokenizer, length)
-        case kind:
-            raise ValueError(f"a {kind} head trains on no labelled rows")
-
-
-def _key_of(task: Task, spec: str, langs: Sequence[str], data: Path) -> dict[str, Any]:
-    named = [identity(task, spec, lang) for lang in langs]
-    files = {path: digest for lang in langs for path, digest in fingerprints(task, spec, lang, data).items()}
-    key = {"rows": named[0] if len(named) == 1 else named, "files": sorted(files.items())}
-    return key | ({"labels": task.head.labels} if task.head.labels_read else {})
-
-
-def _whole(key: Mapping[str, Any], tokenizer: Tokenizer, length: int) -> dict[str, Any]:
-    return {**key, "tokenizer": tokenizer.fingerprint, "length": length}
+def _take(labels: np.ndarray, items: np.ndarray) -> np.ndarray:
+    return np.where(items >= 0, labels[np.maximum(items, 0)], 0).astype(np.int32)

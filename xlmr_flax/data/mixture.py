@@ -8,7 +8,8 @@ import numpy as np
 
 from xlmr_flax.config.schema import Phase
 from xlmr_flax.data.batch import Batch
-from xlmr_flax.data.batches import SAMPLED_STEPS, SAMPLED_UNITS, TRAINING_SHAPES, Examples, TrainingBatches
+from xlmr_flax.data.batches import SAMPLED_STEPS, SAMPLED_UNITS, TRAINING_SHAPES, TrainingBatches
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.order import steps_of
 from xlmr_flax.data.packing import Layout, Shape, ladder, ranks, row_lengths
 from xlmr_flax.data.randomness import generator

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlmr_flax.data.batches import Examples
 from xlmr_flax.data.encode_span import NULL
 from xlmr_flax.data.encoded import NO_TOKEN_LABEL, joined
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.perturb import look_up, trimmed
 from xlmr_flax.data.tokenizer import SPECIAL_WORDS, Tokenizer
 from xlmr_flax.data.words import SPACE

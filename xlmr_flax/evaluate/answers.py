@@ -12,12 +12,13 @@ from jax.sharding import Mesh
 
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.data.batch import Batch, MaskedTarget
-from xlmr_flax.data.batches import Examples, Shown, evaluation_batches
+from xlmr_flax.data.batches import Shown, evaluation_batches
 from xlmr_flax.data.encode import encode_sentences
 from xlmr_flax.data.encode_dual import encode_documents
 from xlmr_flax.data.encoded import together
-from xlmr_flax.data.examples import encoded_rows
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.fill import encode_masked, word_of
+from xlmr_flax.data.load import encoded_rows
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.evaluate.retrieval import POOLINGS, Setting

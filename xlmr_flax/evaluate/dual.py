@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from xlmr_flax.data.batches import Examples, evaluation_batches
+from xlmr_flax.data.batches import evaluation_batches
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.evaluate.mining import top_k
 from xlmr_flax.metrics.ranking import DEPTH
 from xlmr_flax.model.build import Model

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from xlmr_flax.data.batches import Examples, Shown, evaluation_batches
+from xlmr_flax.data.batches import Shown, evaluation_batches
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.evaluate.dual import Ranked
 from xlmr_flax.evaluate.spans import best_answers, guesses
 from xlmr_flax.model.build import Model

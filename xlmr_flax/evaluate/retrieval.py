@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
-from xlmr_flax.data.batches import Examples, evaluation_batches
+from xlmr_flax.data.batches import evaluation_batches
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.evaluate.mining import mine, normalise, top_k
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.model.build import Model

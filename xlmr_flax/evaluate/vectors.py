@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from xlmr_flax.data.batches import Examples, evaluation_batches
+from xlmr_flax.data.batches import evaluation_batches
 from xlmr_flax.data.encode import encode_sentences
+from xlmr_flax.data.examples import Examples
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.answers import batch_rows

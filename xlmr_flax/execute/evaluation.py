@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xlmr_flax.data.examples import encoded_rows, load_examples
+from xlmr_flax.data.load import encoded_rows, load_examples
 from xlmr_flax.data.perturb import perturbed
 from xlmr_flax.errors import Interrupted
 from xlmr_flax.evaluate.files import write_predictions

@@ -7,8 +7,8 @@ from jax.sharding import Mesh
 
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.config.schema import Experiment
-from xlmr_flax.data.batches import Examples
-from xlmr_flax.data.examples import load_examples, load_languages, load_text
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.load import load_examples, load_languages, load_text
 from xlmr_flax.data.mixture import Batches, Taken, steps_over, taken, training_batches
 from xlmr_flax.data.tokenizer import Tokenizer
 from xlmr_flax.errors import InputError

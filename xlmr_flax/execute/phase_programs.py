@@ -13,8 +13,9 @@ from jax.sharding import Mesh
 
 from xlmr_flax.config.architecture import PRESETS, XLMR_VOCABULARY, Architecture
 from xlmr_flax.config.schema import Experiment
-from xlmr_flax.data.batches import Examples, TrainingBatches, evaluation_batches
-from xlmr_flax.data.examples import load_examples
+from xlmr_flax.data.batches import TrainingBatches, evaluation_batches
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.load import load_examples
 from xlmr_flax.data.mixture import Taken, steps_over, taken, training_batches
 from xlmr_flax.data.switching import Switch
 from xlmr_flax.data.tokenizer import Tokenizer

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
-from xlmr_flax.data.examples import load_examples
+from xlmr_flax.data.load import load_examples
 from xlmr_flax.errors import InputError, listed
 from xlmr_flax.execute.context import Context
 from xlmr_flax.execute.material import prepare

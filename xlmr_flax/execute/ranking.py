@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xlmr_flax.data.batches import Examples
-from xlmr_flax.data.examples import load_documents, load_sentences
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.load import load_documents, load_sentences
 from xlmr_flax.evaluate.dual import Ranking, embed, rankings
 from xlmr_flax.evaluate.predict import rows_of
 from xlmr_flax.execute.context import Context

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xlmr_flax.config.schema import Evaluation
-from xlmr_flax.data.examples import load_sentences
+from xlmr_flax.data.load import load_sentences
 from xlmr_flax.errors import InputError
 from xlmr_flax.evaluate.retrieval import (
     Setting,

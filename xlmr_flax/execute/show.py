@@ -12,9 +12,9 @@ from pydantic import Field
 
 from xlmr_flax.config.schema import Phase
 from xlmr_flax.data.batch import IGNORED, Batch
-from xlmr_flax.data.batches import Examples
 from xlmr_flax.data.cache import open_entry
-from xlmr_flax.data.examples import masking_of
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.load import masking_of
 from xlmr_flax.data.mixture import Batches, steps_over, taken, training_batches
 from xlmr_flax.data.packing import Layout
 from xlmr_flax.data.tokenizer import Tokenizer

@@ -11,8 +11,10 @@ from jax.sharding import PartitionSpec as P
 from xlmr_flax.config.architecture import Architecture
 from xlmr_flax.config.schema import Optim
 from xlmr_flax.data.batch import Batch, MaskedTarget, Tokens
-from xlmr_flax.data.batches import Examples, Masking, TrainingBatches, real_tokens
+from xlmr_flax.data.batches import TrainingBatches, real_tokens
 from xlmr_flax.data.encoded import Encoded
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.masking import Masking
 from xlmr_flax.data.mixture import MixedBatches
 from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import Pooling

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from xlmr_flax.config.schema import TextFiles
-from xlmr_flax.data import examples as module
-from xlmr_flax.data.batches import Examples
+from xlmr_flax.data import load as module
 from xlmr_flax.data.encode import Encoded
 from xlmr_flax.data.encoded import together
-from xlmr_flax.data.examples import (
+from xlmr_flax.data.examples import Examples
+from xlmr_flax.data.load import (
     encode,
     load_examples,
     load_languages,
