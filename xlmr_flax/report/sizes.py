@@ -141,7 +141,7 @@ def fit_table(evidence: Evidence, found: Sequence[Curve], chosen: str | None = N
             words(_name(evidence, one)), words(one.fit.form), words(_formula(one.fit)), *errors,
             number(round(need.examples)) if need else words("no gain"), words(between),
         ])  # fmt: skip
-    heads = ("target", "form", "score", "error of the power law", "error of the saturating",
+    heads = ("target", "form", "score", "error of the power law", "error of the saturating curve",
              f"examples for {100 * SHARE:.0f} %", "95 % band")  # fmt: skip
     notes = [
         "The form is that with the smaller error (in points) at each size when the curve goes through the others; it "
