@@ -32,7 +32,13 @@ def seconds(*words):
 
 
 @pytest.mark.parametrize(
-    ("words", "most"), [(("--help",), 0.5), (("check", "configs/demo.toml"), 1.0)], ids=["help", "check"]
+    ("words", "most"),
+    [
+        (("--help",), 0.5),
+        (("check", "configs/demo.toml"), 1.0),
+        (("run", "configs/studies/paper.toml", "--dry"), 2.0),
+    ],
+    ids=["help", "check", "dry"],
 )
 def test_it_answers_at_once(words, most, record):
     took = statistics.median(seconds(*words) for _ in range(TIMES))

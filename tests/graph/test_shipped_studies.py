@@ -114,19 +114,17 @@ def test_sizes_have_five_seeds_where_a_test_is_wanted():
         assert len(axis.values) >= 5, name
 
 
-def test_a_dry_run_of_the_paper_is_quick_and_loads_no_heavy_library(tmp_path):
+def test_a_dry_run_of_the_paper_loads_no_heavy_library(tmp_path):
     heavy = ("jax", "flax", "torch", "grain", "transformers")
     code = (
-        "import sys, time; from xlmr_flax.cli import app; start = time.process_time()\n"
+        "import sys; from xlmr_flax.cli import app\n"
         f"sys.argv = ['xlmr-flax', 'run', {str(STUDIES / 'paper.toml')!r}, '--dry']\n"
         "try:\n    app()\n"
         "except SystemExit:\n    pass\n"
-        f"print(time.process_time() - start, [name for name in {heavy} if name in sys.modules])"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    seconds, loaded = done.stdout.splitlines()[-1].split(" ", 1)
-    assert loaded == "[]"
-    assert float(seconds) < 2
+    assert done.stdout.splitlines()[-1] == "[]"
     assert "414 runs: 3 seed × 6 target × 23 intermediate" in done.stdout
     assert "481 phases; 828 without sharing" in done.stdout
     assert "unknown" in done.stdout  # steps, of data that nobody has looked at
