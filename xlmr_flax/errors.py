@@ -1,6 +1,9 @@
 """The errors that the command line shows as one sentence, and the exit code of each."""
 
+import contextlib
 import errno
+import os
+from collections.abc import Iterator
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -40,3 +43,16 @@ def no_room(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps from the user what a library that is no Python writes to standard error meanwhile."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -295,7 +295,9 @@ def test_a_file_of_other_content_is_refused(tmp_path, name, text):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda text: text[:-3], lambda text: f"{text[:8]}]{text[9:]}"], ids=["short", "letter"]
+    "spoil",
+    [lambda text: text[:-3], lambda text: f"{text[:8]}]{text[9:]}", lambda text: ""],
+    ids=["short", "letter", "none"],
 )
 def test_damage_at_which_the_library_panics_is_told_and_nothing_else_said(texts, tmp_path, capfd, spoil):
     train_tokenizer(texts, 300, tmp_path)

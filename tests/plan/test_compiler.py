@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from xlmr_flax.config.schema import Mesh
-from xlmr_flax.errors import InputError
+from xlmr_flax.errors import InputError, quiet
 from xlmr_flax.plan import compiler as room
 from xlmr_flax.plan.chips import slice_of
-from xlmr_flax.plan.compiler import Built, Compiler, compiler, quiet
+from xlmr_flax.plan.compiler import Built, Compiler, compiler
 
 
 def test_without_libtpu_the_user_is_told_what_to_install(monkeypatch, tmp_path):

@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from xlmr_flax.config.schema import Mesh as MeshSizes
-from xlmr_flax.errors import InputError
+from xlmr_flax.errors import InputError, quiet
 from xlmr_flax.plan.chips import Slice
 from xlmr_flax.train.sharding import make_mesh
 
@@ -70,7 +69,7 @@ class Compiler(NamedTuple):
     def devices(self) -> list[Any]:
         """The slice's devices; slices stand one after the other, so that the first axis of a mesh runs over them."""
         try:
-            with quiet():
+            with quiet():  # libtpu complains of a cloud that is not there
                 return list(topologies.get_topology_desc(platform="tpu", **self.slice_.request).devices)
         except jax.errors.JaxRuntimeError as error:
             if "Invalid TPU external name" in str(error):
@@ -134,19 +133,6 @@ def compiler(slice_: Slice, cache: Path) -> Compiler:
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # another plan may be compiling
     jax.config.update("jax_platforms", "cpu")  # a TPU that is here may be busy training
     return Compiler(importlib.metadata.version("libtpu"), slice_, cache)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what libtpu writes to standard error from the user: it complains of a cloud that is not there."""
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as noise:
-        os.dup2(noise.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 @contextlib.contextmanager
