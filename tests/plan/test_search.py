@@ -96,6 +96,16 @@ def test_two_depths_tell_of_any():
     assert one.seconds == pytest.approx(formula(one.layout, 24).step_seconds)
 
 
+def test_more_layers_never_take_less_memory():
+    def thriftier_when_deep(layout, layers):
+        found = formula(layout, layers)
+        return found._replace(built=found.built._replace(hbm_bytes=5000 - 100 * layers))
+
+    assert extrapolated(Layout(8, 1, "none", 1), asked(thriftier_when_deep)[0]).hbm_bytes == 4600
+    ask, _, _ = asked(thriftier_when_deep, least=lambda layout, layers: 300 * layers)
+    assert extrapolated(Layout(8, 1, "none", 1), ask).hbm_bytes == 7200
+
+
 def test_a_scan_over_the_layers_is_compiled_whole_at_once():
     ask, compiled, said = asked()
     found = search(layouts(8, 256, layers_split=16, accumulation=1, scan_layers=True)[1:2], ask)

@@ -195,7 +195,9 @@ def extrapolated(layout: Layout, ask: Ask) -> Outcome:
         )
         if not found[-1].built.fits or needed > ask.limit:
             return Outcome(layout, None, needed, fits=False)
-    needed = int(at_depth(depths, [one.built.hbm_bytes or 0 for one in found], ask.layers))
+    shallow = [one.built.hbm_bytes or 0 for one in found]
+    # The compiler is thriftier with what it knows to be scarce, but more layers never take less.
+    needed = max(int(at_depth(depths, shallow, ask.layers)), shallow[-1], ask.least(layout, ask.layers) or 0)
     times = [one.step_seconds for one in found]
     known = [time for time in times if time is not None]
     seconds = at_depth(depths, known, ask.layers) if len(known) == len(times) else None
