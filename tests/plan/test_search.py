@@ -1,6 +1,9 @@
 """The search, with programs that cost what a formula says."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from xlmr_flax.plan.chips import slice_of
 from xlmr_flax.plan.compiler import Built
@@ -8,6 +11,7 @@ from xlmr_flax.plan.figures import Program
 from xlmr_flax.plan.hlo import Cost
 from xlmr_flax.plan.programs import Shape
 from xlmr_flax.plan.search import REMATS, Ask, Layout, at_depth, extrapolated, layouts, neighbours, search
+from xlmr_flax.plan.table import print_outcomes
 
 SHAPE = Shape(256, 128, 1.0, None, 256, 32768, 1e12)
 LIMIT = 16_000
@@ -156,6 +160,30 @@ def test_where_nothing_fits_nothing_is_compiled_whole():
     found, said = searched([[[Layout(1, 1, "none", 1)]]])
     assert (found[0].fits, found[0].whole) == (False, None)
     assert said == ["search: fsdp=1, 2 and 4 of 24 layers", "    at least 0.00 GiB a device: does not fit"]
+
+
+def test_what_the_compiler_crashes_on_is_not_said_to_be_too_large():
+    def crashed(layout, layers):
+        found = formula(layout, layers)
+        none = Built(None, None, None, None, None, None)
+        return found._replace(built=none, cost=None) if layout.remat == "layers" else found
+
+    family = [
+        [Layout(4, 1, "layers", 1)],
+        [Layout(4, 1, "layers", 1, scan_layers=True)],
+        [Layout(4, 1, "elementwise", 1)],
+    ]
+    found, said = searched([family], build=crashed)
+    assert said[:4] == [
+        "search: fsdp=4 remat=layers, 2 and 4 of 24 layers", "    unknown: libtpu crashed",
+        "search: fsdp=4 remat=layers scan_layers, all 24 layers", "    unknown: libtpu crashed",
+    ]  # fmt: skip
+    assert {one.layout.remat for one in found if one.fits} == {"elementwise"}
+    out = Console(width=200, file=io.StringIO())
+    print_outcomes("target", found, out)
+    lines = [" ".join(line.split()) for line in out.file.getvalue().splitlines()]
+    assert "fsdp=4 remat=layers unknown: libtpu crashed ≥ unknown" in lines
+    assert "fsdp=4 remat=layers scan_layers unknown: libtpu crashed unknown" in lines
 
 
 def test_layouts_divide_devices_and_rows():

@@ -12,6 +12,7 @@ from xlmr_flax.plan.figures import Program
 
 SHALLOW = (2, 4)  # layers
 WHOLE = 3  # layouts that are compiled whole
+CRASHED = "unknown: libtpu crashed"
 REMATS = ("none", "elementwise", "layers")  # from the most memory to the least
 
 
@@ -64,7 +65,7 @@ class Outcome(NamedTuple):
         """In a few words."""
         memory = f"{self.needed / 2**30:.2f} GiB a device"
         if not self.fits:
-            return f"at least {memory}: does not fit"
+            return f"at least {memory}: does not fit" if self.needed else CRASHED
         seconds = "unknown" if self.step_seconds is None else f"{self.step_seconds * 1e3:.1f} ms"
         return f"step {seconds}, {memory}{', extrapolated' * (self.whole is None)}"
 
@@ -190,6 +191,8 @@ def extrapolated(layout: Layout, ask: Ask) -> Outcome:
     found: list[Program] = []
     for depth in depths:
         found.append(ask.build(layout, depth))
+        if found[-1].built.fits is None:
+            return Outcome(layout, None, None, fits=False)
         needed = (
             (found[-1].built.hbm_bytes or 0) + (ask.least(layout, ask.layers) or 0) - (ask.least(layout, depth) or 0)
         )

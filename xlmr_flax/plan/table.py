@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xlmr_flax.plan.figures import Program, exchanged
-from xlmr_flax.plan.search import Outcome
+from xlmr_flax.plan.search import CRASHED, Outcome
 
 UNKNOWN = "unknown"
 SHOWN = 8  # largest contributors
@@ -135,14 +135,13 @@ def print_outcomes(phase: str, outcomes: Sequence[Outcome], out: Console) -> Non
         table.add_column(column, justify="right")
     for one in outcomes:
         error = "" if one.error is None else f"{one.error:+.1%}"
-        whole = ("", "")
+        no = "does not fit" if one.needed else CRASHED
+        shallow = whole = ("", "")
         if one.whole:
-            step = _milliseconds(one.whole.step_seconds) if one.fits else "does not fit"
-            whole = (step, _gib(one.whole.built.hbm_bytes))
-        fitted = one.fits or one.whole is not None
-        shallow = ("", "")  # a scan was compiled whole at once
-        if one.hbm_bytes is not None:
-            seconds = _milliseconds(one.seconds) if fitted else "does not fit"
+            whole = (_milliseconds(one.whole.step_seconds) if one.fits else no, _gib(one.whole.built.hbm_bytes))
+        if one.hbm_bytes is not None or not one.whole:  # a scan was compiled whole at once
+            fitted = one.fits or one.whole is not None
+            seconds = _milliseconds(one.seconds) if fitted else no
             shallow = (seconds, f"{'' if fitted else '≥ '}{_gib(one.hbm_bytes)}")
         table.add_row(str(one.layout), *shallow, *whole, error)
     out.print(table)
