@@ -1,5 +1,7 @@
 """Sums that are shared out over a whole slice go over its chips in two ways, and come to the same."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +18,19 @@ def over_fsdp(run, mesh, out_specs):
     return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=P("fsdp"), out_specs=out_specs, check_vma=False))
 
 
-@pytest.mark.parametrize(("sizes", "stages"), [({"fsdp": 8}, 2), ({"data": 1, "fsdp": 4}, 2), ({"fsdp": 4}, 1)])
+@pytest.mark.parametrize(
+    ("sizes", "stages"),
+    [
+        ({"data": 1, "fsdp": 8}, 2),
+        ({"data": 1, "fsdp": 4}, 2),
+        ({"data": 1, "fsdp": 4, "tensor": 2}, 2),
+        ({"data": 2, "fsdp": 4}, 1),
+    ],
+)
 def test_a_sum_over_a_whole_slice_is_shared_out_in_two_stages(monkeypatch, sizes, stages):
     monkeypatch.setattr(exchanges, "STRAIGHT", 2)
     count = sizes["fsdp"]
-    mesh = make_mesh(MeshSizes(**sizes), jax.devices()[: count if "data" in sizes else 8])
+    mesh = make_mesh(MeshSizes(**sizes), jax.devices()[: math.prod(sizes.values())])
     x = np.random.default_rng(0).integers(-9, 9, (count * 16, 3)).astype(np.float32)
     run = over_fsdp(exchanges._shared_out, mesh, P("fsdp"))
     np.testing.assert_array_equal(run(x), x.reshape(count, 16, 3).sum(axis=0))
