@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from xlmr_flax.report.curves import FEWEST_SIZES
+
 PROGRAM = Path(sys.executable).with_name("xlmr-flax")
 STUDIES = Path(__file__).parents[2] / "configs" / "studies"
 TWINS = sorted(path.stem for path in STUDIES.glob("*_mini.toml"))
@@ -62,6 +64,7 @@ def test_a_twin_ends_with_a_headline_that_states_effect_interval_and_seeds(folde
     assert {arm["arm"] for arm in results["study"]["arms"]} == {row["arm"] for row in results["rows"]}
     assert re.search(HEADLINE, said.splitlines()[0]), said
     assert {table["name"] for table in report["tables"]} >= ANSWERS[report["question"]]
+    assert all(len(curve["points"]) >= FEWEST_SIZES for curve in report["sizes"])
     assert report["question"] != "size" or any(curve["fit"] for curve in report["sizes"])
     assert any(not row["flags"] for row in results["rows"]), "nothing learnt anything"
     assert sum(took.values()) <= MINUTES, took

@@ -1,7 +1,8 @@
 """From a task's files to encoded examples, through the cache."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,22 @@ def load_sentences(
     sentences: Sequence[str], *, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
 ) -> Examples:
     """Single sentences, to be embedded."""
-    whole = _whole(key, tokenizer, length)
-    encoded = cached(cache, whole, lambda: encode_sentences(sentences, tokenizer, length))
-    return Examples("embedding", encoded, length, tokenizer.pad)
+    build = partial(encode_sentences, sentences, tokenizer, length)
+    return _to_embed(build, key, tokenizer, length, cache)
 
 
 def load_documents(
     documents: Sequence[Document], *, key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
 ) -> Examples:
     """Documents with what surrounds them, to be embedded."""
-    whole = _whole(key, tokenizer, length)
-    encoded = cached(cache, whole, lambda: encode_documents(documents, tokenizer, length))
-    return Examples("embedding", encoded, length, tokenizer.pad)
+    build = partial(encode_documents, documents, tokenizer, length)
+    return _to_embed(build, key, tokenizer, length, cache)
+
+
+def _to_embed(
+    build: Callable[[], Encoded], key: Mapping[str, Any], tokenizer: Tokenizer, length: int, cache: Path
+) -> Examples:
+    return Examples("embedding", cached(cache, _whole(key, tokenizer, length), build), length, tokenizer.pad)
 
 
 def encode(head: Head, found: Sequence[Row], tokenizer: Tokenizer, length: int) -> Encoded:

@@ -74,12 +74,12 @@ def initial_state(
 
 @functools.lru_cache(maxsize=32)
 def _init_program(model: Model, mesh: Mesh) -> Callable[[jax.Array], Params]:
-    return jax.jit(model.init_params, out_shardings=places(abstract_params(model, mesh)))
+    return jax.jit(model.init_params, out_shardings=places_of(abstract_params(model, mesh)))
 
 
 @functools.lru_cache(maxsize=32)
 def _head_program(model: Model, mesh: Mesh) -> Callable[[jax.Array], Params]:
-    return jax.jit(model.init_head, out_shardings=places(abstract_params(model, mesh)["head"]))
+    return jax.jit(model.init_head, out_shardings=places_of(abstract_params(model, mesh)["head"]))
 
 
 def initial_head_opt(model: Model, optim: Optim, mesh: Mesh, head: Params) -> Any:
@@ -90,17 +90,17 @@ def initial_head_opt(model: Model, optim: Optim, mesh: Mesh, head: Params) -> An
 @functools.lru_cache(maxsize=32)
 def _opt_program(model: Model, optim: Optim, mesh: Mesh, optimizer: MakeOptimizer) -> Callable[[Params], Any]:
     like = abstract_state(model, optim, mesh, optimizer=optimizer)
-    return jax.jit(optimizer(optim).init, out_shardings=places(like.opt))
+    return jax.jit(optimizer(optim).init, out_shardings=places_of(like.opt))
 
 
 @functools.lru_cache(maxsize=32)
 def _head_opt_program(model: Model, optim: Optim, mesh: Mesh) -> Callable[[Params], Any]:
     like = abstract_state(model, optim, mesh, optimizer=make_optimizer_by_part)
     tx = make_optimizer_by_part(optim)
-    return jax.jit(lambda head: tx.init({"head": head})["head"], out_shardings=places(like.opt["head"]))
+    return jax.jit(lambda head: tx.init({"head": head})["head"], out_shardings=places_of(like.opt["head"]))
 
 
-def places(tree: Any) -> Any:
+def places_of(tree: Any) -> Any:
     """The shardings of what has a shape, a type and a sharding."""
     return jax.tree.map(lambda leaf: leaf.sharding, tree)
 

@@ -16,7 +16,7 @@ from xlmr_flax.model.build import Model
 from xlmr_flax.model.heads import Pooling
 from xlmr_flax.model.smoothing import Smoothing
 from xlmr_flax.train.optimizer import make_optimizer
-from xlmr_flax.train.state import Course, MakeOptimizer, Params, State, abstract_state, places, program_part
+from xlmr_flax.train.state import Course, MakeOptimizer, Params, State, abstract_state, places_of, program_part
 
 TrainStep = Callable[[State, Batch, Course], tuple[State, Outcome]]
 
@@ -40,7 +40,7 @@ def _train_program(
     model: Model, optim: Optim, mesh: Mesh, smoothing: Smoothing | None, optimizer: MakeOptimizer
 ) -> TrainStep:
     tx = optimizer(optim)
-    kept = places(abstract_state(model, optim, mesh, optimizer=optimizer))
+    kept = places_of(abstract_state(model, optim, mesh, optimizer=optimizer))
     gradients = batch_gradients if model.spec.kind == "dual" else summed_gradients
     if smoothing:
         gradients = functools.partial(summed_gradients, smoothing=smoothing)
